@@ -1,0 +1,63 @@
+"""A score: never without its chance level, its interval and what it was computed on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from neuroalign.errors import NeuroalignError
+from neuroalign.files import write_json
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number of one model on one task.
+
+    `source` and `target` are "pictures", "eeg", "meg" or "fmri": decoding is eeg -> pictures,
+    encoding pictures -> eeg, conversion eeg -> fmri. `items` says what a query and a candidate
+    are ("average of 4 repeats", "single trials"); `subject` is a person or "all"; `low` and
+    `high` bound the 95 % interval; `ceiling` is the ideal observer's value on simulated data.
+    """
+
+    task: str
+    source: str
+    target: str
+    model: str
+    metric: str
+    value: float
+    low: float
+    high: float
+    chance: float
+    n_queries: int
+    n_gallery: int
+    items: str
+    subject: str = "all"
+    ceiling: float | None = None
+    simulated: bool = False
+    note: str = ""
+
+
+def write_scores(scores: Sequence[Score], path: Path) -> None:
+    """Write scores as JSON."""
+    write_json(path, [asdict(s) for s in scores])
+
+
+def read_scores(path: Path) -> list[Score]:
+    """Read what `write_scores` wrote."""
+    try:
+        return [Score(**row) for row in json.loads(path.read_text())]
+    except FileNotFoundError as error:
+        raise NeuroalignError(
+            f"{path} does not exist: run `neuroalign evaluate` on this run first."
+        ) from error
+    except (TypeError, json.JSONDecodeError) as error:
+        raise NeuroalignError(f"{path} is not a list of scores: {error}.") from error
+
+
+def score_table(scores: Sequence[Score]) -> pd.DataFrame:
+    """Return one row per score, with the columns of `Score`."""
+    return pd.DataFrame([asdict(s) for s in scores], columns=list(Score.__dataclass_fields__))

@@ -1,0 +1,108 @@
+"""Output that is either whole or absent: written under a temporary name, then renamed."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from neuroalign.errors import NeuroalignError
+
+
+@contextmanager
+def atomic_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yield a temporary folder beside `out` that becomes `out` when the block succeeds.
+
+    Parameters
+    ----------
+    out : Path
+        The final folder.
+    overwrite : bool
+        Replace a folder that is already there, once the new one is complete.
+
+    Raises
+    ------
+    NeuroalignError
+        `out` exists and `overwrite` is false; or the disk is full or not writable.
+    """
+    out = Path(out)
+    if out.exists() and not overwrite and (out.is_file() or any(out.iterdir())):
+        raise NeuroalignError(
+            f"{out} already exists, and what is there is never overwritten unasked. "
+            "Choose another output folder, or pass --overwrite to replace it."
+        )
+    with _explained(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
+    try:
+        partial.chmod(0o755)  # mkdtemp is private; results are as open as their parent folder
+        with _explained(out):
+            yield partial
+            _replace(partial, out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _replace(partial: Path, out: Path) -> None:
+    if not out.exists():
+        partial.rename(out)
+        return
+    old = out.with_name(f".{out.name}.replaced-{os.getpid()}")
+    out.rename(old)
+    partial.rename(out)
+    if old.is_dir():
+        shutil.rmtree(old)
+    else:
+        old.unlink()
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path` that is renamed to it when the block succeeds."""
+    path = Path(path)
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.stem}.partial-", suffix=path.suffix, dir=path.parent
+        )
+        os.close(handle)
+    partial = Path(name)
+    try:
+        with _explained(path):
+            yield partial
+            partial.chmod(0o644)
+            partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write `content` as indented JSON, whole or not at all."""
+    with atomic_file(path) as partial:
+        partial.write_text(json.dumps(content, indent=2) + "\n")
+
+
+@contextmanager
+def _explained(target: Path) -> Iterator[None]:
+    """Turn a full or read-only disk into an error that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NeuroalignError(
+                f"The disk is full: {target} could not be written, and nothing half-written was "
+                "left there. Free some space or choose an output folder on another disk, "
+                "then run the same command again."
+            ) from error
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            raise NeuroalignError(
+                f"No permission to write {target} ({error.strerror}). "
+                "Choose an output folder that you may write to."
+            ) from error
+        raise

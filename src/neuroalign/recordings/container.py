@@ -1,0 +1,410 @@
+"""Recordings: one modality's trials of several people, as a folder that any tool can open.
+
+::
+
+    trials.parquet          a row a trial
+    signals/<subject>.npy   (trials, ...features), C order, float16 or float32
+    recordings.json         modality, axes, channels or voxels, steps, provenance, checksums
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from neuroalign.errors import NeuroalignError
+
+SCHEMA_VERSION = 1
+Modality = Literal["eeg", "meg", "fmri"]
+
+#: The columns that every trial table has; others may stand beside them.
+TRIAL_COLUMNS = (
+    "subject",
+    "stimulus",
+    "label",
+    "split",
+    "session",
+    "run",
+    "repetition",
+    "onset_s",
+    "array_row",
+)
+_RELEASE_BYTES = 64 * 2**20
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Channel(_Model):
+    """One sensor: its name, MNE type (`eeg`, `mag`, ...) and position in metres (head frame)."""
+
+    name: str
+    type: str
+    position: tuple[float, float, float] | None = None
+
+
+class Volume(_Model):
+    """Where the voxels of an fMRI person lie: C-order flat indices into a volume."""
+
+    shape: tuple[int, int, int]
+    affine: tuple[tuple[float, ...], ...] | None = None
+    index_file: str
+
+
+class Step(_Model):
+    """A preprocessing step, with the trials whose statistics it used (None: no statistics)."""
+
+    name: str
+    parameters: dict[str, Any] = {}
+    versions: dict[str, str] = {}
+    fitted_on: str | None = None
+
+
+class Dropped(_Model):
+    """Something that was left out, and why. Nothing is dropped in silence."""
+
+    where: str
+    trials: int
+    reason: str
+
+
+class SubjectInfo(_Model):
+    """What the signal file of one person must hold."""
+
+    trials: int
+    shape: tuple[int, ...]
+    dtype: str
+    sha256: str
+    volume: Volume | None = None
+
+
+class RecordingsInfo(_Model):
+    """The content of recordings.json.
+
+    `axes` names the feature axes: ("channels", "samples"), ("channels", "frequencies",
+    "frames") or ("voxels",). `tmin` is the time of the first sample in seconds relative to the
+    picture's onset; `sfreq` is in Hz (of frames, for spectrograms).
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    modality: Modality
+    axes: tuple[str, ...]
+    units: str
+    simulated: bool = False
+    sfreq: float | None = None
+    tmin: float | None = None
+    channels: tuple[Channel, ...] = ()
+    frequencies: tuple[float, ...] = ()
+    subjects: dict[str, SubjectInfo] = {}
+    steps: tuple[Step, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
+    source: str = ""
+    licence: str = ""
+
+
+class Recordings:
+    """A read-only view of recordings: some trials, or averages of trials, of some people.
+
+    Signals stay on disk until `read` or `blocks` asks for them.
+
+    Parameters
+    ----------
+    path : Path
+        A folder written by `RecordingsWriter`.
+
+    Attributes
+    ----------
+    info : RecordingsInfo
+    trials : pandas.DataFrame
+        One row per item of this view (see `TRIAL_COLUMNS`); in an averaged view the column
+        `n_averaged` counts the trials behind each item.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.info = _read_info(self.path)
+        self.trials = _read_trials(self.path, self.info)
+        self._rows = self.trials["array_row"].to_numpy(np.int64)
+        self._offsets = np.arange(len(self.trials) + 1)
+        for subject in self.info.subjects:
+            self._signals(subject)  # shapes are verified on opening
+
+    def __len__(self) -> int:
+        return len(self.trials)
+
+    def __repr__(self) -> str:
+        kind = "simulated " if self.info.simulated else ""
+        return (
+            f"<Recordings {self.path.name}: {kind}{self.info.modality}, {len(self)} items, "
+            f"{len(self.subjects)} people, axes {self.info.axes}>"
+        )
+
+    @property
+    def modality(self) -> Modality:
+        """`eeg`, `meg` or `fmri`."""
+        return self.info.modality
+
+    @cached_property
+    def subjects(self) -> tuple[str, ...]:
+        """The people in this view, in the order of recordings.json."""
+        present = set(self.trials["subject"])
+        return tuple(s for s in self.info.subjects if s in present)
+
+    def feature_shape(self, subject: str) -> tuple[int, ...]:
+        """Return the shape of one trial of `subject`."""
+        return self.info.subjects[subject].shape
+
+    def select(self, **conditions: object) -> Recordings:
+        """Keep the items whose columns equal a value, or one of a list of values.
+
+        Examples
+        --------
+        >>> recordings.select(split="test", subject=["sub-01", "sub-02"])  # doctest: +SKIP
+        """
+        keep = np.ones(len(self), bool)
+        for column, wanted in conditions.items():
+            if column not in self.trials:
+                raise NeuroalignError(
+                    f"{self.path}: no column {column!r} to select by; "
+                    f"there are {', '.join(self.trials.columns)}."
+                )
+            values = self.trials[column]
+            several = isinstance(wanted, (list, tuple, set, np.ndarray))
+            keep &= (values.isin(list(wanted)) if several else values == wanted).to_numpy()  # type: ignore[call-overload]
+        return self.take(np.flatnonzero(keep))
+
+    def take(self, items: npt.ArrayLike) -> Recordings:
+        """Return the view that holds the items at these positions, in this order."""
+        positions = np.asarray(items, np.int64)
+        lengths = np.diff(self._offsets)[positions]
+        return self._view(
+            self.trials.iloc[positions].reset_index(drop=True),
+            self._rows[_expand(self._offsets[:-1][positions], lengths)],
+            np.concatenate([[0], np.cumsum(lengths)]),
+        )
+
+    def average(self, by: Sequence[str]) -> Recordings:
+        """Average the trials that agree in the columns `by` (which must include `subject`).
+
+        Columns that differ within a group become missing. Order: first appearance.
+        """
+        if "subject" not in by:
+            raise NeuroalignError("Trials of different people cannot be averaged: add 'subject'.")
+        if len(self) == 0:
+            return self
+        group = self.trials.groupby(list(by), sort=False, dropna=False).ngroup().to_numpy()
+        order = np.argsort(group, kind="stable")
+        starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+        table = self.trials.iloc[order[starts]].reset_index(drop=True)
+        grouped = self.trials.groupby(group)
+        varies = grouped.nunique(dropna=False).to_numpy() > 1
+        for position, column in enumerate(self.trials.columns):
+            if varies[:, position].any():
+                table[column] = table[column].mask(varies[:, position])
+        lengths = np.diff(self._offsets)[order]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        rows = self._rows[_expand(self._offsets[:-1][order], lengths)]
+        bounds = np.append(starts, len(order))
+        table["n_averaged"] = np.diff(offsets[bounds])
+        return self._view(table, rows, offsets[bounds])
+
+    def average_repeats(self) -> Recordings:
+        """Average all trials of one person with one picture (or class, where none is known)."""
+        return self.average(["subject", "stimulus", "label", "split"])
+
+    def read(self, items: npt.ArrayLike | None = None) -> npt.NDArray[np.float32]:
+        """Return the signals at these positions of the view, all of one feature shape.
+
+        Returns
+        -------
+        ndarray of shape (n_items, ...features), float32
+        """
+        positions = np.arange(len(self)) if items is None else np.asarray(items, np.int64)
+        names = self.trials["subject"].to_numpy()[positions]
+        shapes = {self.feature_shape(s) for s in dict.fromkeys(names)}
+        if len(shapes) != 1:
+            raise NeuroalignError(
+                f"{self.path}: one array cannot hold trials of the shapes {sorted(shapes)}; "
+                "read one person at a time, or use `blocks`."
+            )
+        out = np.empty((len(positions), *shapes.pop()), np.float32)
+        for subject in dict.fromkeys(names):
+            here = np.flatnonzero(names == subject)
+            out[here] = self._read_subject(str(subject), positions[here])
+        return out
+
+    def blocks(
+        self, size: int = 256
+    ) -> Iterator[tuple[str, npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
+        """Yield (subject, positions, signals) for at most `size` items of one person at a time."""
+        names = self.trials["subject"].to_numpy()
+        for subject in self.subjects:
+            positions = np.flatnonzero(names == subject)
+            for start in range(0, len(positions), size):
+                part = positions[start : start + size]
+                yield subject, part, self._read_subject(subject, part)
+
+    def verify_checksums(self) -> None:
+        """Compare every signal file with the checksum in recordings.json."""
+        for subject, expected in self.info.subjects.items():
+            signals = self._signals(subject)
+            digest = hashlib.sha256()
+            for start in range(0, len(signals), 256):
+                digest.update(np.ascontiguousarray(signals[start : start + 256]).data)
+            if digest.hexdigest() != expected.sha256:
+                raise NeuroalignError(
+                    f"{self._signal_path(subject)}: the content does not match its checksum "
+                    f"({digest.hexdigest()[:12]} against {expected.sha256[:12]}). The file was "
+                    "changed or damaged after it was written: prepare these recordings again."
+                )
+
+    def voxel_index(self, subject: str) -> npt.NDArray[np.int64] | None:
+        """Return the C-order flat index of each voxel in the person's volume, if known."""
+        volume = self.info.subjects[subject].volume
+        return None if volume is None else np.load(self.path / volume.index_file)
+
+    def _view(
+        self, trials: pd.DataFrame, rows: npt.NDArray[np.int64], offsets: npt.NDArray[np.int64]
+    ) -> Recordings:
+        view = object.__new__(Recordings)
+        view.path, view.info, view.trials = self.path, self.info, trials
+        view._rows, view._offsets = rows, offsets
+        return view
+
+    def _signal_path(self, subject: str) -> Path:
+        return self.path / "signals" / f"{subject}.npy"
+
+    def _signals(self, subject: str) -> np.memmap[Any, Any]:
+        path, expected = self._signal_path(subject), self.info.subjects[subject]
+        try:
+            signals = np.load(path, mmap_mode="r", allow_pickle=False)
+        except FileNotFoundError as error:
+            raise NeuroalignError(
+                f"{path} is missing, though recordings.json names it. "
+                "The folder is incomplete: copy it again or prepare it again."
+            ) from error
+        except (ValueError, EOFError) as error:
+            raise NeuroalignError(f"{path} is not a readable array: {error}.") from error
+        found = (signals.shape, str(signals.dtype))
+        wanted = ((expected.trials, *expected.shape), expected.dtype)
+        if found != wanted:
+            raise NeuroalignError(
+                f"{path} holds {found[0]} {found[1]}, but recordings.json expects "
+                f"{wanted[0]} {wanted[1]}: the folder mixes files of two runs. Prepare it again."
+            )
+        return cast(np.memmap[Any, Any], signals)
+
+    def _read_subject(
+        self, subject: str, positions: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float32]:
+        signals = self._signals(subject)
+        lengths = np.diff(self._offsets)[positions]
+        rows = self._rows[_expand(self._offsets[:-1][positions], lengths)]
+        row_bytes = max(1, signals[:1].nbytes)
+        mapped: mmap.mmap = signals._mmap  # type: ignore[attr-defined]
+        out = np.empty((len(rows), *signals.shape[1:]), np.float32)
+        step = max(1, _RELEASE_BYTES // row_bytes)
+        for start in range(0, len(rows), step):
+            out[start : start + step] = signals[rows[start : start + step]]
+            # Without this, pages once read count as this process's memory for ever.
+            mapped.madvise(mmap.MADV_DONTNEED)
+        if (lengths == 1).all():
+            return out
+        starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+        total = np.add.reduceat(out, starts, axis=0)
+        total /= lengths.reshape(-1, *[1] * (out.ndim - 1))
+        return total
+
+
+def _expand(starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Concatenate the ranges start..start+length without a Python loop."""
+    before = np.cumsum(lengths) - lengths
+    return np.repeat(starts - before, lengths) + np.arange(lengths.sum())
+
+
+def _read_info(path: Path) -> RecordingsInfo:
+    file = path / "recordings.json"
+    try:
+        content = json.loads(file.read_text())
+    except FileNotFoundError as error:
+        raise NeuroalignError(
+            f"{path} is not a recordings folder: it has no recordings.json. "
+            "Give the folder that `neuroalign prepare` or `neuroalign simulate` wrote."
+        ) from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise NeuroalignError(f"{file} is not valid JSON: {error}.") from error
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version != SCHEMA_VERSION:
+        raise NeuroalignError(
+            f"{file} has schema version {version}, but this neuroalign reads version "
+            f"{SCHEMA_VERSION}. Prepare the recordings again, or install the matching release."
+        )
+    try:
+        return RecordingsInfo.model_validate(content)
+    except ValidationError as error:
+        raise NeuroalignError(f"{file} does not fit the schema: {error}") from error
+
+
+def _read_trials(path: Path, info: RecordingsInfo) -> pd.DataFrame:
+    file = path / "trials.parquet"
+    try:
+        trials = pd.read_parquet(file)
+    except FileNotFoundError as error:
+        raise NeuroalignError(f"{file} is missing: the recordings folder is incomplete.") from error
+    except (OSError, ValueError) as error:
+        raise NeuroalignError(f"{file} is not a readable Parquet table: {error}.") from error
+    validate_trials(trials, {s: i.trials for s, i in info.subjects.items()}, str(file))
+    return trials
+
+
+def validate_trials(trials: pd.DataFrame, n_trials: Mapping[str, int], where: str) -> None:
+    """Check a trial table against the number of signal rows of each person.
+
+    Raises
+    ------
+    NeuroalignError
+        A column is missing, a person has no signals, a row is out of range or stands twice,
+        a split has another name than train or test, or a trial has neither picture nor class.
+    """
+    missing = [c for c in TRIAL_COLUMNS if c not in trials]
+    if missing:
+        raise NeuroalignError(f"{where}: the trial table lacks the column(s) {missing}.")
+    strangers = sorted(set(trials["subject"]) - set(n_trials))
+    if strangers:
+        raise NeuroalignError(f"{where}: no signals for the subject(s) {strangers}.")
+    for subject, count in n_trials.items():
+        rows = trials.loc[trials["subject"] == subject, "array_row"]
+        if len(rows) != count:
+            raise NeuroalignError(
+                f"{where}: subject {subject} has {count} recorded trials but {len(rows)} rows in "
+                "the trial table; each trial needs exactly one."
+            )
+        if sorted(rows) != list(range(count)):
+            twice = sorted(rows[rows.duplicated()].unique())[:5]
+            raise NeuroalignError(
+                f"{where}: `array_row` of subject {subject} must hold each of 0..{count - 1} once; "
+                f"{'duplicates: ' + str(twice) if twice else 'some lie outside'}."
+            )
+    unknown = sorted(set(trials["split"].dropna()) - {"train", "test"})
+    if unknown or trials["split"].isna().any():
+        raise NeuroalignError(
+            f"{where}: `split` must be 'train' or 'test', got {unknown or 'missing values'}. "
+            "Validation pictures are split off the training data later."
+        )
+    aimless = trials["stimulus"].isna() & trials["label"].isna()
+    if aimless.any():
+        raise NeuroalignError(
+            f"{where}: {int(aimless.sum())} trial(s) have neither a stimulus nor a label, so "
+            f"nothing can be learnt from them (first: row {int(np.flatnonzero(aimless)[0])})."
+        )

@@ -1,0 +1,278 @@
+"""Streamed writing of recordings: chunk by chunk, whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from neuroalign.errors import NeuroalignError
+from neuroalign.files import atomic_folder
+from neuroalign.recordings.container import (
+    TRIAL_COLUMNS,
+    Recordings,
+    RecordingsInfo,
+    SubjectInfo,
+    Volume,
+    validate_trials,
+)
+
+
+@dataclass
+class _Stream:
+    file: BinaryIO
+    shape: tuple[int, ...]
+    trials: int = 0
+    digest: Any = field(default_factory=hashlib.sha256)
+    low: npt.NDArray[np.float32] | None = None
+    high: npt.NDArray[np.float32] | None = None
+
+
+class RecordingsWriter:
+    """Write recordings in a stream; the folder appears only when all of it is valid.
+
+    Parameters
+    ----------
+    out : Path
+        The folder to make.
+    info : RecordingsInfo
+        Everything but `subjects`, which the writer fills in.
+    dtype : str
+        "float32" (default) or "float16" (half the disk; 3 significant digits).
+    overwrite : bool
+        Replace an existing folder once the new one is complete.
+
+    Examples
+    --------
+    >>> with RecordingsWriter(out, info) as writer:  # doctest: +SKIP
+    ...     writer.append("sub-01", signals, trials)
+    """
+
+    def __init__(
+        self,
+        out: str | Path,
+        info: RecordingsInfo,
+        *,
+        dtype: str = "float32",
+        overwrite: bool = False,
+    ) -> None:
+        if dtype not in ("float16", "float32"):
+            raise NeuroalignError(f"`dtype` must be float16 or float32, got {dtype!r}.")
+        self.out, self.info, self.dtype = Path(out), info, np.dtype(dtype)
+        self._overwrite = overwrite
+        self._streams: dict[str, _Stream] = {}
+        self._volumes: dict[str, Volume] = {}
+        self._tables: list[pd.DataFrame] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> RecordingsWriter:
+        self._partial = self._stack.enter_context(
+            atomic_folder(self.out, overwrite=self._overwrite)
+        )
+        (self._partial / "signals").mkdir()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                self._finish()
+        except BaseException as late:
+            self._close_files()
+            self._stack.__exit__(type(late), late, late.__traceback__)
+            raise
+        self._close_files()
+        self._stack.__exit__(kind, error, trace)
+
+    def append(self, subject: str, signals: npt.ArrayLike, trials: pd.DataFrame) -> None:
+        """Add trials of one person.
+
+        Parameters
+        ----------
+        subject : str
+        signals : array of shape (n_trials, ...features)
+        trials : pandas.DataFrame
+            n_trials rows; `subject` and `array_row` are filled in, absent optional columns are
+            left missing.
+
+        Raises
+        ------
+        NeuroalignError
+            Counts or shapes do not fit, or a value is NaN or infinite.
+        """
+        data = np.asarray(signals)
+        if data.ndim != len(self.info.axes) + 1:
+            raise NeuroalignError(
+                f"subject {subject}: signals have {data.ndim - 1} feature axes, expected "
+                f"{len(self.info.axes)} ({', '.join(self.info.axes)}) after the trial axis."
+            )
+        if len(data) != len(trials):
+            raise NeuroalignError(
+                f"subject {subject}: {len(data)} trials of signals but {len(trials)} rows in the "
+                "trial table. Each recorded trial needs exactly one row."
+            )
+        stream = self._streams.get(subject) or self._open(subject, data.shape[1:])
+        if data.shape[1:] != stream.shape:
+            raise NeuroalignError(
+                f"subject {subject}: a trial has the shape {data.shape[1:]}, but earlier ones "
+                f"have {stream.shape}."
+            )
+        self._check_values(subject, stream, data)
+        with np.errstate(over="ignore"):
+            block = np.ascontiguousarray(data, dtype=self.dtype)
+        if not np.isfinite(block).all():
+            raise NeuroalignError(
+                f"subject {subject}: values up to {np.abs(data).max():.3g} do not fit {self.dtype}."
+                " Normalise the signals first or write float32."
+            )
+        stream.file.write(block.data)
+        stream.digest.update(block.data)
+        table = trials.reset_index(drop=True).copy()
+        table["subject"] = subject
+        table["array_row"] = np.arange(stream.trials, stream.trials + len(table))
+        stream.trials += len(table)
+        self._tables.append(table.reindex(columns=[*TRIAL_COLUMNS, *_extra_columns(table)]))
+
+    def set_volume(
+        self,
+        subject: str,
+        index: npt.ArrayLike,
+        shape: tuple[int, int, int],
+        affine: npt.ArrayLike | None = None,
+    ) -> None:
+        """State where a person's voxels lie: C-order flat indices into a volume of `shape`."""
+        flat = np.asarray(index, np.int64)
+        name = f"signals/{subject}-voxels.npy"
+        np.save(self._partial / name, flat)
+        matrix = None if affine is None else tuple(map(tuple, np.asarray(affine, float).tolist()))
+        self._volumes[subject] = Volume(shape=shape, affine=matrix, index_file=name)
+
+    def _open(self, subject: str, shape: tuple[int, ...]) -> _Stream:
+        if not subject or Path(subject).name != subject:
+            raise NeuroalignError(f"{subject!r} cannot name a subject: it must be a file name.")
+        path = self._partial / "signals" / f"{subject}.npy"
+        stream = _Stream(path.open("wb"), tuple(shape))
+        _write_header(stream.file, self.dtype, (0, *shape))
+        self._streams[subject] = stream
+        return stream
+
+    def _check_values(self, subject: str, stream: _Stream, data: npt.NDArray[Any]) -> None:
+        if data.dtype.kind not in "fiu":
+            raise NeuroalignError(f"subject {subject}: signals are {data.dtype}, not numbers.")
+        if len(data) == 0:
+            return
+        finite = np.isfinite(data)
+        if not finite.all():
+            trial, first = (int(a[0]) for a in np.nonzero(~finite)[:2])
+            raise NeuroalignError(
+                f"subject {subject}, trial {stream.trials + trial}: {int((~finite).sum())} "
+                f"value(s) are NaN or infinite (first in {self._feature_name(first)}). Drop such trials or "
+                "repair the recording before preparing it."
+            )
+        others = (0, *range(2, data.ndim))
+        low, high = data.min(others), data.max(others)
+        stream.low = low if stream.low is None else np.minimum(stream.low, low)
+        stream.high = high if stream.high is None else np.maximum(stream.high, high)
+
+    def _feature_name(self, position: int) -> str:
+        if self.info.channels:
+            return f"channel {self.info.channels[position].name}"
+        return f"{self.info.axes[0].removesuffix('s')} {position}"
+
+    def _finish(self) -> None:
+        if not self._streams:
+            raise NeuroalignError(f"{self.out}: no trials were written.")
+        subjects = {}
+        for subject, stream in self._streams.items():
+            self._check_constant(subject, stream)
+            stream.file.seek(0)
+            _write_header(stream.file, self.dtype, (stream.trials, *stream.shape))
+            stream.file.flush()
+            os.fsync(stream.file.fileno())
+            subjects[subject] = SubjectInfo(
+                trials=stream.trials,
+                shape=stream.shape,
+                dtype=str(self.dtype),
+                sha256=stream.digest.hexdigest(),
+                volume=self._volumes.get(subject),
+            )
+        trials = pd.concat(self._tables, ignore_index=True)
+        for column in ("subject", "stimulus", "label", "split", "session", "run"):
+            trials[column] = trials[column].astype("string")
+        trials["onset_s"] = trials["onset_s"].astype("float64")
+        trials["repetition"] = trials["repetition"].astype("Int64")
+        trials["array_row"] = trials["array_row"].astype("int64")
+        validate_trials(trials, {s: i.trials for s, i in subjects.items()}, str(self.out))
+        trials.to_parquet(self._partial / "trials.parquet", index=False)
+        info = self.info.model_copy(update={"subjects": subjects})
+        (self._partial / "recordings.json").write_text(info.model_dump_json(indent=2) + "\n")
+        if info.dropped:
+            pd.DataFrame([d.model_dump() for d in info.dropped]).to_csv(
+                self._partial / "dropped.tsv", sep="\t", index=False
+            )
+
+    def _check_constant(self, subject: str, stream: _Stream) -> None:
+        if stream.low is None or stream.high is None or stream.trials < 2:
+            return
+        flat = np.flatnonzero(stream.low == stream.high)
+        if flat.size:
+            names = ", ".join(self._feature_name(int(i)) for i in flat[:5])
+            raise NeuroalignError(
+                f"subject {subject}: {flat.size} of {stream.shape[0]} {self.info.axes[0]} never "
+                f"change over {stream.trials} trials ({names}{', ...' if flat.size > 5 else ''}). "
+                "A flat channel or an empty voxel carries no signal and breaks standardising: "
+                "leave it out."
+            )
+
+    def _close_files(self) -> None:
+        for stream in self._streams.values():
+            stream.file.close()
+
+
+def write_recordings(
+    out: str | Path,
+    info: RecordingsInfo,
+    signals: Mapping[str, npt.ArrayLike],
+    trials: pd.DataFrame,
+    *,
+    overwrite: bool = False,
+) -> Recordings:
+    """Write arrays that are in memory as a recordings folder, and open it.
+
+    Parameters
+    ----------
+    signals : mapping from subject to array of shape (n_trials, ...features)
+    trials : pandas.DataFrame
+        Has a column `subject`; the rows of a person are in the order of that person's array.
+    """
+    with RecordingsWriter(out, info, overwrite=overwrite) as writer:
+        strangers = sorted(set(trials["subject"]) - set(signals))
+        if strangers:
+            raise NeuroalignError(f"The trial table names people without signals: {strangers}.")
+        for subject, array in signals.items():
+            writer.append(subject, array, trials[trials["subject"] == subject])
+    return Recordings(out)
+
+
+def _extra_columns(table: pd.DataFrame) -> list[str]:
+    return [c for c in table.columns if c not in TRIAL_COLUMNS]
+
+
+def _write_header(file: BinaryIO, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    # NumPy pads the header for a growing first axis, so it can be rewritten in place at the end.
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    )

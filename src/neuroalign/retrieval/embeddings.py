@@ -1,0 +1,111 @@
+"""Embeddings with their items: the one currency of pictures, EEG, MEG and fMRI."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from neuroalign.errors import NeuroalignError
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Unit vectors in a common space, each with a row that says what it is.
+
+    Parameters
+    ----------
+    vectors : ndarray of shape (n_items, n_dims), float32
+        L2-normalised on construction.
+    items : pandas.DataFrame
+        n_items rows. `kind` is "picture", "eeg", "meg" or "fmri"; `stimulus` the picture (missing
+        where only the class is known), `label` the class, `subject` the person (missing for
+        pictures). Other columns ride along.
+    space : str
+        The space the vectors live in; retrieval refuses to mix two spaces.
+
+    Raises
+    ------
+    NeuroalignError
+        Counts differ, a vector is not finite, or a vector is zero (it has no direction).
+    """
+
+    vectors: npt.NDArray[np.float32]
+    items: pd.DataFrame
+    space: str
+
+    def __post_init__(self) -> None:
+        vectors = np.asarray(self.vectors, np.float32)
+        if vectors.ndim != 2 or len(vectors) != len(self.items):
+            raise NeuroalignError(
+                f"Embeddings need one vector per item: got vectors of shape {vectors.shape} and "
+                f"{len(self.items)} items."
+            )
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        bad = np.flatnonzero(~np.isfinite(norms[:, 0]) | (norms[:, 0] == 0))
+        if bad.size:
+            raise NeuroalignError(
+                f"{bad.size} of {len(vectors)} embeddings are zero, NaN or infinite and have no "
+                f"direction (first: item {bad[0]})."
+            )
+        missing = {"kind", "stimulus", "label", "subject"} - set(self.items.columns)
+        if missing:
+            raise NeuroalignError(f"The items of embeddings lack the column(s) {sorted(missing)}.")
+        object.__setattr__(self, "vectors", vectors / norms)
+        object.__setattr__(self, "items", self.items.reset_index(drop=True))
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __repr__(self) -> str:
+        kinds = "+".join(dict.fromkeys(map(str, self.items["kind"])))
+        return f"<Embeddings: {len(self)} {kinds} items, {self.vectors.shape[1]} dims>"
+
+    def take(self, positions: npt.ArrayLike) -> Embeddings:
+        """Return the items at these positions (integers or a boolean mask)."""
+        index = np.arange(len(self))[np.asarray(positions)]
+        return Embeddings(self.vectors[index], self.items.iloc[index], self.space)
+
+    def select(self, **conditions: object) -> Embeddings:
+        """Keep the items whose columns equal a value, or one of a list of values."""
+        keep = np.ones(len(self), bool)
+        for column, wanted in conditions.items():
+            values = self.items[column]
+            several = isinstance(wanted, (list, tuple, set, np.ndarray))
+            keep &= (values.isin(list(wanted)) if several else values == wanted).to_numpy(bool)  # type: ignore[call-overload]
+        return self.take(keep)
+
+    def save(self, path: str | Path) -> None:
+        """Write a Parquet table: the item columns, `vector` and the space as metadata."""
+        from neuroalign.retrieval.storage import write_embeddings
+
+        write_embeddings(self, Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Embeddings:
+        """Read what `save` wrote."""
+        from neuroalign.retrieval.storage import read_embeddings
+
+        return read_embeddings(Path(path))
+
+
+def concatenate(parts: Sequence[Embeddings]) -> Embeddings:
+    """Join embeddings of one space.
+
+    Raises
+    ------
+    NeuroalignError
+        There is nothing to join, or the parts live in different spaces.
+    """
+    spaces = {p.space for p in parts}
+    if len(spaces) != 1:
+        raise NeuroalignError(f"Embeddings of different spaces cannot be joined: {sorted(spaces)}.")
+    return Embeddings(
+        np.concatenate([p.vectors for p in parts]),
+        pd.concat([p.items for p in parts], ignore_index=True),
+        spaces.pop(),
+    )
