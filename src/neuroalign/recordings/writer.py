@@ -160,6 +160,10 @@ class RecordingsWriter:
         matrix = None if affine is None else tuple(map(tuple, np.asarray(affine, float).tolist()))
         self._volumes[subject] = Volume(shape=shape, affine=matrix, index_file=name)
 
+    def add_table(self, name: str, table: pd.DataFrame) -> None:
+        """Keep a further table, such as the findings about the raw files, as `<name>.tsv`."""
+        table.to_csv(self._partial / f"{name}.tsv", sep="\t", index=False)
+
     def _open(self, subject: str, shape: tuple[int, ...]) -> _Stream:
         if not subject or Path(subject).name != subject:
             raise NeuroalignError(f"{subject!r} cannot name a subject: it must be a file name.")

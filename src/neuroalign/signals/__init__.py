@@ -1,0 +1,1 @@
+"""Preprocessing as plain functions: filters, epochs, scaling, spectrograms, volume series."""
