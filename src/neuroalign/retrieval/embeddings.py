@@ -12,8 +12,11 @@ import pandas as pd
 
 from neuroalign.errors import NeuroalignError
 
+#: Rounding to float32 moves the norm of a unit vector by less than this.
+_UNIT = 1e-6
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Embeddings:
     """Unit vectors in a common space, each with a row that says what it is.
 
@@ -45,8 +48,9 @@ class Embeddings:
                 f"Embeddings need one vector per item: got vectors of shape {vectors.shape} and "
                 f"{len(self.items)} items."
             )
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        bad = np.flatnonzero(~np.isfinite(norms[:, 0]) | (norms[:, 0] == 0))
+        # float64: the squares of very large or very small float32 numbers would not fit.
+        norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+        bad = np.flatnonzero(~np.isfinite(norms) | (norms == 0))
         if bad.size:
             raise NeuroalignError(
                 f"{bad.size} of {len(vectors)} embeddings are zero, NaN or infinite and have no "
@@ -55,7 +59,11 @@ class Embeddings:
         missing = {"kind", "stimulus", "label", "subject"} - set(self.items.columns)
         if missing:
             raise NeuroalignError(f"The items of embeddings lack the column(s) {sorted(missing)}.")
-        object.__setattr__(self, "vectors", vectors / norms)
+        # Unit vectors stay as they are, to the last bit, however often they are cut and stored.
+        rescale = np.abs(norms - 1) > _UNIT
+        unit = vectors.copy()
+        unit[rescale] = vectors[rescale] / norms[rescale, None]
+        object.__setattr__(self, "vectors", unit)
         object.__setattr__(self, "items", self.items.reset_index(drop=True))
 
     def __len__(self) -> int:
@@ -67,16 +75,23 @@ class Embeddings:
 
     def take(self, positions: npt.ArrayLike) -> Embeddings:
         """Return the items at these positions (integers or a boolean mask)."""
-        index = np.arange(len(self))[np.asarray(positions)]
+        wanted = np.asarray(positions)
+        index = np.arange(len(self))[wanted if wanted.size else wanted.astype(np.int64)]
         return Embeddings(self.vectors[index], self.items.iloc[index], self.space)
 
     def select(self, **conditions: object) -> Embeddings:
         """Keep the items whose columns equal a value, or one of a list of values."""
         keep = np.ones(len(self), bool)
         for column, wanted in conditions.items():
+            if column not in self.items:
+                raise NeuroalignError(
+                    f"The items have no column {column!r} to select by; "
+                    f"there are {', '.join(self.items.columns)}."
+                )
             values = self.items[column]
             several = isinstance(wanted, (list, tuple, set, np.ndarray))
-            keep &= (values.isin(list(wanted)) if several else values == wanted).to_numpy(bool)  # type: ignore[call-overload]
+            same = values.isin(list(wanted)) if several else values == wanted  # type: ignore[call-overload]
+            keep &= same.fillna(False).to_numpy(bool)
         return self.take(keep)
 
     def save(self, path: str | Path) -> None:
@@ -101,6 +116,8 @@ def concatenate(parts: Sequence[Embeddings]) -> Embeddings:
     NeuroalignError
         There is nothing to join, or the parts live in different spaces.
     """
+    if not parts:
+        raise NeuroalignError("There are no embeddings to join.")
     spaces = {p.space for p in parts}
     if len(spaces) != 1:
         raise NeuroalignError(f"Embeddings of different spaces cannot be joined: {sorted(spaces)}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,9 @@ import pandas as pd
 from neuroalign.errors import NeuroalignError
 from neuroalign.retrieval.embeddings import Embeddings
 
-_BLOCK_BYTES = 128 * 2**20
+#: The scores of one block of queries; sorting them needs several times as much.
+BLOCK_BYTES = 32 * 2**20
+_GALLERY_CHUNK = 4096
 
 
 @dataclass(frozen=True)
@@ -69,15 +72,12 @@ class Gallery:
         if k < 1:
             raise NeuroalignError(f"`k` has to be a positive integer, got {k}.")
         same_space(queries, self.embeddings)
-        k, vectors = min(k, len(self)), self.embeddings.vectors
+        k = min(k, len(self))
         indices = np.empty((len(queries), k), np.int64)
         scores = np.empty((len(queries), k), np.float32)
-        step = max(1, _BLOCK_BYTES // (4 * len(vectors)))
-        for start in range(0, len(queries), step):
-            block = queries.vectors[start : start + step] @ vectors.T
-            order = _stable_top_k(block, k)
-            indices[start : start + step] = order
-            scores[start : start + step] = np.take_along_axis(block, order, axis=1)
+        for part, block in cosine_blocks(queries.vectors, self.embeddings.vectors):
+            indices[part] = stable_top_k(block, k)
+            scores[part] = np.take_along_axis(block, indices[part], axis=1)
         return Ranking(indices, scores, queries.items, self.embeddings.items)
 
 
@@ -90,8 +90,53 @@ def same_space(a: Embeddings, b: Embeddings) -> None:
         )
 
 
-def _stable_top_k(scores: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.int64]:
-    """Return the positions of the k largest of each row; ties go to the lower position."""
+def cosine_blocks(
+    queries: npt.NDArray[np.float32],
+    gallery: npt.NDArray[np.float32],
+    block_bytes: int = BLOCK_BYTES,
+) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
+    """Yield the inner products of some queries at a time with the whole gallery.
+
+    The products are summed in float64 and rounded to float32: a matrix product's last bits change
+    with the shape of the block, and rounding them away keeps equal items equal (so that ties are
+    ties) and a query's scores the same whatever block it falls into.
+
+    Parameters
+    ----------
+    queries : ndarray of shape (n_queries, n_dims)
+    gallery : ndarray of shape (n_gallery, n_dims)
+    block_bytes : int
+        Upper bound on the bytes of one block of scores.
+
+    Yields
+    ------
+    part : slice
+        The queries of this block.
+    scores : ndarray of shape (n_part, n_gallery), float32
+    """
+    step = max(1, block_bytes // (4 * max(1, len(gallery))))
+    for start in range(0, len(queries), step):
+        block = queries[start : start + step].astype(np.float64)
+        scores = np.empty((len(block), len(gallery)), np.float32)
+        for left in range(0, len(gallery), _GALLERY_CHUNK):
+            chunk = gallery[left : left + _GALLERY_CHUNK].astype(np.float64)
+            scores[:, left : left + _GALLERY_CHUNK] = block @ chunk.T
+        yield slice(start, start + len(block)), scores
+
+
+def stable_top_k(scores: npt.NDArray[np.floating], k: int) -> npt.NDArray[np.int64]:
+    """Return the positions of the k largest of each row; ties go to the lower position.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_queries, n_gallery)
+    k : int
+        At most n_gallery.
+
+    Returns
+    -------
+    ndarray of shape (n_queries, k), int64
+    """
     n = scores.shape[1]
     if k * 8 >= n:
         return np.argsort(-scores, axis=1, kind="stable")[:, :k]

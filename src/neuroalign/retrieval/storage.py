@@ -17,6 +17,11 @@ _SPACE = b"neuroalign.space"
 
 def write_embeddings(embeddings: Embeddings, path: Path) -> None:
     """Write the items with their vectors as a fixed-size list column."""
+    if "vector" in embeddings.items:
+        raise NeuroalignError(
+            "The items have a column named 'vector', which is the name of the stored embedding: "
+            "rename that column."
+        )
     table = pa.Table.from_pandas(embeddings.items, preserve_index=False)
     flat = pa.array(embeddings.vectors.ravel())
     column = pa.FixedSizeListArray.from_arrays(flat, embeddings.vectors.shape[1])
@@ -36,7 +41,7 @@ def read_embeddings(path: Path) -> Embeddings:
     if _SPACE not in metadata or "vector" not in table.column_names:
         raise NeuroalignError(f"{path} is a table, but not one of embeddings.")
     column = table.column("vector").combine_chunks()
-    vectors = np.asarray(column.flatten()).reshape(len(table), -1)
+    vectors = np.asarray(column.flatten()).reshape(len(table), column.type.list_size)
     return Embeddings(
         vectors, table.drop_columns(["vector"]).to_pandas(), metadata[_SPACE].decode()
     )

@@ -1,0 +1,1 @@
+"""Scores with chance levels and intervals; baselines to hold them against."""

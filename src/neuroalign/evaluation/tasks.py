@@ -1,0 +1,268 @@
+"""Scores of decoding, encoding and conversion: one retrieval, over all people and for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from neuroalign.errors import NeuroalignError
+from neuroalign.evaluation.queries import Blocks, QueryValues, query_values
+from neuroalign.evaluation.scores import Score
+from neuroalign.retrieval.embeddings import Embeddings
+from neuroalign.retrieval.gallery import BLOCK_BYTES, cosine_blocks, same_space
+
+_Positions = npt.NDArray[np.int64]
+
+
+def score_retrieval(
+    queries: Embeddings,
+    gallery: Embeddings,
+    *,
+    task: str,
+    source: str,
+    target: str,
+    model: str,
+    items: str,
+    pictures: Embeddings | None = None,
+    cluster: Sequence[str] | None = None,
+    ceiling: Sequence[Score] = (),
+    simulated: bool = False,
+    n_boot: int = 1000,
+    seed: int = 0,
+) -> list[Score]:
+    """Score a retrieval by cosine with every metric that its items allow.
+
+    Each person is scored too: by their own queries (decoding, conversion), or, where the queries
+    are pictures, in a gallery of their own recordings (encoding).
+
+    Parameters
+    ----------
+    queries, gallery : Embeddings
+        Of one space. Right candidates are those of the query's picture and, for the class metrics,
+        of its class.
+    task, source, target, model, items : str
+        What was scored; see `Score`.
+    pictures : Embeddings, optional
+        The judge of `two_way_retrieved`; see `retrieval_values`.
+    cluster : sequence of str, optional
+        The unit of the bootstrap; see `retrieval_values`.
+    ceiling : sequence of Score
+        The ideal observer's scores of the same task, whose values are set beside ours.
+    simulated : bool
+        Whether the recordings are simulated.
+    n_boot, seed : int
+        Bootstrap draws and their seed.
+
+    Returns
+    -------
+    list of Score
+        All people first, then each person in order of first appearance.
+
+    Raises
+    ------
+    NeuroalignError
+        The spaces differ, or nothing tells which candidates are right.
+    """
+    same_space(queries, gallery)
+
+    def blocks(columns: _Positions) -> Blocks:
+        return cosine_blocks(queries.vectors, gallery.vectors[columns])
+
+    described = Score(
+        task, source, target, model, "", 0, 0, 0, 0, 0, 0, items=items, simulated=simulated
+    )
+    return _score(
+        blocks, queries.items, gallery.items, described, pictures, cluster, ceiling, n_boot, seed
+    )
+
+
+def score_matrix(
+    scores: npt.NDArray[np.floating],
+    queries: pd.DataFrame,
+    gallery: pd.DataFrame,
+    *,
+    task: str,
+    source: str,
+    target: str,
+    model: str,
+    items: str,
+    pictures: Embeddings | None = None,
+    cluster: Sequence[str] | None = None,
+    ceiling: Sequence[Score] = (),
+    simulated: bool = False,
+    n_boot: int = 1000,
+    seed: int = 0,
+) -> list[Score]:
+    """Score any decoder that gives a number to each query and candidate; see `score_retrieval`.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_queries, n_gallery)
+        Higher is better: log-likelihoods of an ideal observer, decision values, similarities.
+    queries, gallery : pandas.DataFrame
+        The items, with the columns `subject`, `stimulus` and `label`.
+    task, source, target, model, items, pictures, cluster, ceiling, simulated, n_boot, seed
+        As in `score_retrieval`.
+
+    Returns
+    -------
+    list of Score
+
+    Raises
+    ------
+    NeuroalignError
+        The matrix does not fit the items, or holds NaN or infinite scores.
+    """
+    matrix = np.asarray(scores)
+    if matrix.shape != (len(queries), len(gallery)):
+        raise NeuroalignError(
+            f"`scores` has the shape {matrix.shape}, but there are {len(queries)} queries and "
+            f"{len(gallery)} candidates."
+        )
+    if not np.isfinite(matrix).all():
+        row, column = np.argwhere(~np.isfinite(matrix))[0]
+        raise NeuroalignError(
+            f"`scores` holds NaN or infinite values (first: query {row}, candidate {column}); "
+            "they cannot be ranked."
+        )
+
+    def blocks(columns: _Positions) -> Iterator[tuple[slice, npt.NDArray[np.floating]]]:
+        step = max(1, BLOCK_BYTES // (8 * max(1, len(columns))))
+        for start in range(0, len(matrix), step):
+            stop = min(start + step, len(matrix))
+            yield slice(start, stop), matrix[start:stop, columns]
+
+    described = Score(
+        task, source, target, model, "", 0, 0, 0, 0, 0, 0, items=items, simulated=simulated
+    )
+    return _score(
+        blocks,
+        queries.reset_index(drop=True),
+        gallery.reset_index(drop=True),
+        described,
+        pictures,
+        cluster,
+        ceiling,
+        n_boot,
+        seed,
+    )
+
+
+def normalise_conversion(conversion: Score, decoding: Score) -> Score:
+    """Divide a conversion's score by the decoding score of its target modality.
+
+    The paper's normalisation: source -> target over target -> pictures, the same metric. Bounds
+    combine those of both on a logarithmic scale, as if they were independent (the recovery of
+    variance estimates of Zou and Donner, 2008); the chance level is the conversion's over the
+    decoding score.
+
+    Raises
+    ------
+    NeuroalignError
+        The metrics differ, the decoding is of another modality than the conversion's target, or
+        its score is zero.
+    """
+    if conversion.metric != decoding.metric or conversion.target != decoding.source:
+        raise NeuroalignError(
+            f"A conversion to {conversion.target} ({conversion.metric}) is normalised by the "
+            f"decoding of {conversion.target} with the same metric; got {decoding.metric} of "
+            f"{decoding.source}."
+        )
+    if decoding.value <= 0:
+        raise NeuroalignError(
+            f"The decoding score of {decoding.source} is {decoding.value}: nothing can be "
+            "normalised by it."
+        )
+    value = conversion.value / decoding.value
+    with np.errstate(divide="ignore", invalid="ignore"):
+        down = np.hypot(
+            _log_ratio(conversion.value, conversion.low), _log_ratio(decoding.high, decoding.value)
+        )
+        up = np.hypot(
+            _log_ratio(conversion.high, conversion.value), _log_ratio(decoding.value, decoding.low)
+        )
+    high = value * np.exp(up) if np.isfinite(up) else conversion.high / max(decoding.low, 1e-12)
+    return replace(
+        conversion,
+        metric=f"{conversion.metric}_normalised",
+        value=value,
+        low=float(value * np.exp(-down)),
+        high=float(high),
+        chance=conversion.chance / decoding.value,
+        ceiling=None,
+        note="; ".join(
+            filter(
+                None, [conversion.note, f"over decoding {decoding.source}: {decoding.value:.4f}"]
+            )
+        ),
+    )
+
+
+def _log_ratio(upper: float, lower: float) -> float:
+    """Return log(upper / lower) of two ordered numbers; 0 where both are 0."""
+    if upper <= lower:
+        return 0.0
+    return float(np.inf) if lower <= 0 else float(np.log(upper / lower))
+
+
+def _score(
+    blocks: Callable[[_Positions], Blocks],
+    queries: pd.DataFrame,
+    gallery: pd.DataFrame,
+    described: Score,
+    pictures: Embeddings | None,
+    cluster: Sequence[str] | None,
+    ceiling: Sequence[Score],
+    n_boot: int,
+    seed: int,
+) -> list[Score]:
+    everything = np.arange(len(gallery))
+    found = query_values(blocks(everything), queries, gallery, pictures, cluster=cluster)
+    people = {"all": found}
+    if queries["subject"].notna().any():
+        for subject in queries["subject"].dropna().unique():
+            own = (queries["subject"] == subject).to_numpy(bool, na_value=False)
+            people[str(subject)] = {m: v.among(own) for m, v in found.items()}
+    else:
+        for subject in gallery["subject"].dropna().unique():
+            mine = np.flatnonzero((gallery["subject"] == subject).to_numpy(bool, na_value=False))
+            if len(mine) > 1:
+                part = gallery.iloc[mine]
+                people[str(subject)] = query_values(
+                    blocks(mine), queries, part, pictures, cluster=cluster
+                )
+    best: dict[tuple[str, ...], float] = {
+        (s.task, s.source, s.target, s.metric, s.subject, s.items): s.value for s in ceiling
+    }
+    return [
+        _summary(replace(described, subject=subject), values, best, n_boot, seed)
+        for subject, metrics in people.items()
+        for values in metrics.values()
+        if len(values.values)
+    ]
+
+
+def _summary(
+    described: Score,
+    values: QueryValues,
+    ceiling: Mapping[tuple[str, ...], float],
+    n_boot: int,
+    seed: int,
+) -> Score:
+    interval = values.interval(n_boot=n_boot, seed=seed)
+    s = replace(described, metric=values.metric)
+    return replace(
+        s,
+        value=interval.value,
+        low=interval.low,
+        high=interval.high,
+        chance=values.mean_chance(),
+        n_queries=len(values.values),
+        n_gallery=values.n_gallery,
+        ceiling=ceiling.get((s.task, s.source, s.target, s.metric, s.subject, s.items)),
+        note=values.note,
+    )
