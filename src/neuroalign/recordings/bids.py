@@ -131,13 +131,9 @@ def prepare_bids(
         no usable trials are left.
     """
     root, out = Path(root), Path(out)
-    settings = _settings(
-        datatype, tmin, tmax, l_freq, h_freq, notch, resample, baseline, reject_uv
-    )
+    settings = _settings(datatype, tmin, tmax, l_freq, h_freq, notch, resample, baseline, reject_uv)
     sources = list(_find(root, datatype, task, subjects))
-    reader = _Reader(
-        datatype, settings, label_column, stimulus_column, classes, min_run_trials
-    )
+    reader = _Reader(datatype, settings, label_column, stimulus_column, classes, min_run_trials)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.staging-", dir=out.parent) as folder:
         staged = [s for source in sources if (s := reader.stage(source, Path(folder))) is not None]
@@ -202,9 +198,7 @@ class _Reader:
             return self._drop(name, len(trials), reason)
         return self._cut(source.run, raw, trials, folder)
 
-    def describe(
-        self, root: Path, dropped: Sequence[Dropped], rules: SplitRules
-    ) -> RecordingsInfo:
+    def describe(self, root: Path, dropped: Sequence[Dropped], rules: SplitRules) -> RecordingsInfo:
         """Return what is known before the epochs are standardised."""
         description = _read_json(root / "dataset_description.json")
         unit = _UNITS[self.datatype][0]
@@ -278,11 +272,15 @@ class _Reader:
         names = list(dict.fromkeys(str(f.channel) for f in bad))
         if not names:
             return ""
-        placed = all(np.isfinite(c["loc"][:3]).all() and c["loc"][:3].any() for c in raw.info["chs"])
+        placed = all(
+            np.isfinite(c["loc"][:3]).all() and c["loc"][:3].any() for c in raw.info["chs"]
+        )
         if len(names) > _MOST_INTERPOLATED * len(raw.ch_names) or not placed:
-            return f"{len(names)} of {len(raw.ch_names)} channels unusable (" + "; ".join(
-                f"{f.channel}: {f.count} {f.what}" for f in bad[:4]
-            ) + ")"
+            return (
+                f"{len(names)} of {len(raw.ch_names)} channels unusable ("
+                + "; ".join(f"{f.channel}: {f.count} {f.what}" for f in bad[:4])
+                + ")"
+            )
         raw.info["bads"] = names
         raw.interpolate_bads(reset_bads=True, verbose="error")
         self._interpolated += 1

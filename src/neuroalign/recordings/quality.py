@@ -81,7 +81,10 @@ def _inspect_events(
         return
     if len(onsets) < _FEW_EVENTS:
         yield Finding(
-            where, f"nearly empty: {len(onsets)} event(s) in {duration:.0f} s", "warning", len(onsets)
+            where,
+            f"nearly empty: {len(onsets)} event(s) in {duration:.0f} s",
+            "warning",
+            len(onsets),
         )
     elif (silence := duration - onsets.max()) > max(10.0, 0.2 * duration):
         yield Finding(
@@ -169,9 +172,7 @@ def _inspect_channel(
             return
     centre, spread = _centre_and_spread(signal)
     if abs(centre) > 50 * spread:
-        yield _at(
-            where, name, f"offset of {abs(centre) / spread:.0f} times its spread", "note", 1
-        )
+        yield _at(where, name, f"offset of {abs(centre) / spread:.0f} times its spread", "note", 1)
     second = max(1, round(sfreq))
     whole = signal[: len(signal) // second * second].reshape(-1, second)
     if len(whole) >= 10:

@@ -1,0 +1,390 @@
+"""Read fMRI volume series (NumPy arrays or NIfTI) with a trial table into a recordings folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from neuroalign.errors import MissingDependencyError, NeuroalignError
+from neuroalign.recordings.container import Dropped, Modality, Recordings, RecordingsInfo, Step
+from neuroalign.recordings.splits import Run, TestRule, choose_test_runs
+from neuroalign.recordings.writer import RecordingsWriter
+from neuroalign.signals import steps
+from neuroalign.signals.fmri import (
+    c_order_index,
+    detrend_runs,
+    lagged_rows,
+    mask_series,
+    zscore_runs,
+    zscore_train,
+)
+
+ZScore = Literal["run", "train", "none"]
+_NIFTI = (".nii", ".nii.gz")
+_OWN_COLUMNS = ("subject", "stimulus", "label", "split", "session", "run")
+
+
+@dataclass(frozen=True)
+class _Series:
+    volumes: npt.NDArray[np.float32]
+    index: npt.NDArray[np.int64] | None = None
+    shape: tuple[int, int, int] | None = None
+    affine: npt.NDArray[np.float64] | None = None
+
+
+def prepare_arrays(
+    signals: str | Path | Mapping[str, str | Path],
+    trials_tsv: str | Path,
+    out: str | Path,
+    *,
+    modality: Modality = "fmri",
+    test_runs: TestRule = "last",
+    zscore: ZScore = "run",
+    detrend: bool = False,
+    lag: int = 0,
+    mask: str | Path | None = None,
+    voxel_index: str | Path | None = None,
+    index_base: int = 0,
+    index_order: Literal["C", "F"] = "C",
+    volume_shape: tuple[int, int, int] | None = None,
+    subject_column: str = "subject",
+    run_column: str = "run",
+    label_column: str = "label",
+    stimulus_column: str = "stimulus",
+    split_column: str = "split",
+    drop_labels: Sequence[str] = ("rest",),
+    classes: Sequence[str] | None = None,
+    overwrite: bool = False,
+    source: str = "",
+    licence: str = "",
+) -> Recordings:
+    """Prepare volume series: one row of the trial table for each volume, in the same order.
+
+    Parameters
+    ----------
+    signals : Path, or mapping from subject to Path
+        A .npy array of shape (volumes, voxels), or a 4-D NIfTI series (with `mask`). One path for
+        several people holds their rows in the order of the table.
+    trials_tsv : Path
+        A row a volume; tab-separated (or .csv).
+    out : Path
+        The recordings folder to make.
+    modality : {"fmri"}
+        Epochs of EEG and MEG come from BIDS or from MNE's epochs files.
+    test_runs : "last", share, names or None
+        The runs to hold out; see `neuroalign.recordings.splits.choose_test_runs`. Not looked at
+        where the table has a column `split_column` (train or test).
+    zscore : {"run", "train", "none"}
+        "run": each voxel within each run, from that run's own volumes, without labels. "train":
+        with the mean and spread of the person's training volumes.
+    detrend : bool
+        Take a straight line out of each voxel and run first.
+    lag : int
+        Pair each label with the volume recorded `lag` volumes later in its run, for the delay of
+        the blood's response. Only for series in which no volumes are missing.
+    mask : Path, optional
+        A NIfTI mask, for a NIfTI series.
+    voxel_index : Path, optional
+        A .npy array of flat voxel indices for a 2-D array, counted from `index_base` in
+        `index_order` ("F": column-major, as in MATLAB and R); needs `volume_shape`.
+    subject_column, run_column, label_column, stimulus_column, split_column : str
+        Names in the table; the last three may be absent (but not both label and stimulus). All
+        other columns stay in the trial table.
+    drop_labels : sequence of str
+        Volumes with these labels are no trials (they still serve detrending and z-scores).
+    classes : sequence of str, optional
+        Keep only these labels.
+    overwrite : bool
+    source, licence : str
+        Kept in recordings.json.
+
+    Returns
+    -------
+    Recordings
+
+    Raises
+    ------
+    NeuroalignError
+        Files are missing or disagree about the number of volumes or voxels, a column is missing,
+        or no trials are left to train on.
+    """
+    if modality != "fmri":
+        raise NeuroalignError(
+            f"`prepare_arrays` reads fMRI volumes, not {modality}. Epochs of EEG and MEG: use "
+            "`prepare_bids` or `prepare_epochs`; arrays that are ready: `write_recordings`."
+        )
+    table = _read_table(
+        Path(trials_tsv),
+        {
+            "subject": subject_column,
+            "run": run_column,
+            "label": label_column,
+            "stimulus": stimulus_column,
+            "split": split_column,
+        },
+    )
+    split_given = bool(table["split"].notna().any())
+    if not split_given:
+        table = _with_split(table, test_runs)
+    paths = _paths(signals, table)
+    dropped: list[Dropped] = []
+    info = RecordingsInfo(
+        modality=modality,
+        axes=("voxels",),
+        units="standard deviations" if zscore != "none" else "scanner units",
+        steps=_steps(detrend, zscore, lag, test_runs, split_given),
+        source=source or Path(trials_tsv).resolve().parent.name,
+        licence=licence,
+    )
+    with RecordingsWriter(out, info, overwrite=overwrite) as writer:
+        for subject, rows in table.groupby("subject", sort=False).groups.items():
+            trials = table.loc[rows].reset_index(drop=True)
+            series = _read_series(paths[str(subject)], len(table), rows, mask)
+            if series.index is None and voxel_index is not None:
+                series = _with_index(series, voxel_index, volume_shape, index_base, index_order)
+            series, gone = _usable_voxels(series, trials, str(subject))
+            dropped += gone
+            volumes, kept, gone = _process(
+                series.volumes, trials, str(subject), detrend, zscore, lag, drop_labels, classes
+            )
+            dropped += gone
+            writer.append(str(subject), volumes, kept)
+            if series.index is not None and series.shape is not None:
+                writer.set_volume(str(subject), series.index, series.shape, series.affine)
+        writer.info = info.model_copy(update={"dropped": tuple(dropped)})
+    return Recordings(out)
+
+
+def _process(
+    volumes: npt.NDArray[np.float32],
+    trials: pd.DataFrame,
+    subject: str,
+    detrend: bool,
+    zscore: ZScore,
+    lag: int,
+    drop_labels: Sequence[str],
+    classes: Sequence[str] | None,
+) -> tuple[npt.NDArray[np.float32], pd.DataFrame, list[Dropped]]:
+    """Detrend and lag the whole series, choose the trials, and standardise."""
+    runs = trials["run"].to_numpy(object)
+    if detrend:
+        volumes = detrend_runs(volumes, runs)
+    if zscore == "run":
+        volumes = zscore_runs(volumes, runs)
+    source = lagged_rows(runs, lag)
+    label = trials["label"]
+    checks = (
+        (label.isin(list(drop_labels)), f"not a trial: {', '.join(drop_labels)}"),
+        (label.isna() & trials["stimulus"].isna(), "volume(s) with neither class nor picture"),
+        (
+            ~label.isin(list(classes)) if classes is not None else pd.Series(False, label.index),
+            f"not of the classes {', '.join(classes or ())}",
+        ),
+        (pd.Series(source < 0, label.index), f"no volume {lag} later in the run"),
+    )
+    keep = np.ones(len(trials), bool)
+    dropped = []
+    for mask, reason in checks:
+        here = mask.to_numpy(bool) & keep
+        if here.any():
+            dropped.append(Dropped(where=subject, trials=int(here.sum()), reason=reason))
+        keep &= ~here
+    kept = trials[keep].reset_index(drop=True)
+    train = (kept["split"] == "train").to_numpy(bool)
+    if not train.any():
+        raise NeuroalignError(
+            f"subject {subject} has no training volumes left ({len(kept)} for testing). Check the "
+            "test runs, `classes` and `drop_labels`, or leave this person out of the table."
+        )
+    selected = volumes[source[keep]]
+    if zscore == "train":
+        selected = zscore_train(selected, train)
+    return selected, kept, dropped
+
+
+def _steps(
+    detrend: bool, zscore: ZScore, lag: int, test_runs: TestRule, split_given: bool
+) -> tuple[Step, ...]:
+    done: list[Step] = []
+    if detrend:
+        done.append(steps.record("linear detrend per run", by=("scipy",)))
+    if zscore == "run":
+        done.append(steps.record("z-score per run", fitted_on="per run, unsupervised"))
+    if lag:
+        done.append(steps.record("lag", by=(), volumes=lag))
+    rule: Any = "split column" if split_given else test_runs
+    done.append(steps.record("split", by=(), test_runs=rule))
+    if zscore == "train":
+        done.append(steps.record("z-score", fitted_on="training volumes of each person"))
+    return tuple(done)
+
+
+def _read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
+    if not path.is_file():
+        raise NeuroalignError(f"{path} does not exist. Give a table with one row per volume.")
+    try:
+        table = pd.read_csv(path, sep="," if path.suffix == ".csv" else "\t", na_values=["n/a"])
+    except (ValueError, UnicodeDecodeError) as error:
+        raise NeuroalignError(f"{path} is not a readable table: {error}.") from error
+    given = set(table.columns)
+    names = {given_name: own for own, given_name in columns.items() if given_name in table}
+    clash = [own for g, own in names.items() if g != own and own in table]
+    if clash:
+        table = table.drop(columns=clash)
+    table = table.rename(columns=names)
+    lacking = [columns[c] for c in ("subject", "run") if c not in table]
+    if "label" not in table and "stimulus" not in table:
+        lacking.append(f"{columns['label']} (or {columns['stimulus']})")
+    if lacking:
+        raise NeuroalignError(
+            f"{path} lacks the column(s) {', '.join(lacking)}; it has {', '.join(sorted(given))}. "
+            "Name your columns with `subject_column`, `run_column`, `label_column`, "
+            "`stimulus_column`."
+        )
+    for column in _OWN_COLUMNS:
+        missing = pd.Series(pd.NA, index=table.index, dtype="string")
+        table[column] = table[column].astype("string") if column in table else missing
+    empty = table["subject"].isna() | table["run"].isna()
+    if empty.any():
+        raise NeuroalignError(
+            f"{path}: {int(empty.sum())} row(s) have no subject or no run (first: row "
+            f"{int(np.flatnonzero(empty)[0])}). Every volume belongs to a run of a person."
+        )
+    return table
+
+
+def _with_split(table: pd.DataFrame, rule: TestRule) -> pd.DataFrame:
+    runs = [
+        Run(str(subject), run=str(run))
+        for subject, run in table[["subject", "run"]].drop_duplicates().itertuples(index=False)
+    ]
+    test = {(r.subject, r.run) for r in choose_test_runs(runs, rule)}
+    keys = zip(table["subject"], table["run"], strict=True)
+    return table.assign(split=["test" if key in test else "train" for key in keys])
+
+
+def _paths(signals: str | Path | Mapping[str, str | Path], table: pd.DataFrame) -> dict[str, Path]:
+    people = list(dict.fromkeys(table["subject"]))
+    if not isinstance(signals, Mapping):
+        return dict.fromkeys(people, Path(signals))
+    lacking = [p for p in people if p not in signals]
+    if lacking:
+        raise NeuroalignError(
+            f"The table names the subject(s) {', '.join(lacking)}, but signals were given only "
+            f"for {', '.join(signals)}."
+        )
+    return {p: Path(signals[p]) for p in people}
+
+
+def _read_series(
+    path: Path, n_table: int, rows: npt.NDArray[np.int64], mask: str | Path | None
+) -> _Series:
+    if not path.is_file():
+        raise NeuroalignError(f"{path} does not exist. Give a .npy array or a NIfTI series.")
+    if path.name.endswith(_NIFTI):
+        series = _read_nifti(path, mask)
+    else:
+        series = _Series(_read_npy(path))
+    found = len(series.volumes)
+    if found == n_table:
+        return _Series(series.volumes[rows], series.index, series.shape, series.affine)
+    if found != len(rows):
+        raise NeuroalignError(
+            f"{path} holds {found} volumes, but the trial table has {len(rows)} rows for this "
+            f"person ({n_table} in all). Each volume needs exactly one row, rest included."
+        )
+    return series
+
+
+def _read_npy(path: Path) -> npt.NDArray[np.float32]:
+    try:
+        volumes = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise NeuroalignError(f"{path} is not a readable .npy array: {error}.") from error
+    if volumes.ndim != 2 or volumes.dtype.kind not in "fiu":
+        raise NeuroalignError(
+            f"{path} holds {volumes.dtype} of the shape {volumes.shape}; expected numbers of the "
+            "shape (volumes, voxels)."
+        )
+    return np.asarray(volumes, np.float32)
+
+
+def _read_nifti(path: Path, mask: str | Path | None) -> _Series:
+    try:
+        import nibabel
+    except ImportError as error:
+        raise MissingDependencyError("nibabel", "fmri", "Reading NIfTI files") from error
+    if mask is None:
+        raise NeuroalignError(f"{path} is a NIfTI series: give a `mask` of the voxels to keep.")
+    try:
+        image, region = nibabel.load(path), nibabel.load(mask)
+        inside = np.asarray(region.dataobj)
+        data = np.asarray(image.dataobj, np.float32)
+    except (OSError, ValueError, nibabel.filebasedimages.ImageFileError) as error:
+        raise NeuroalignError(f"{path} or {mask} cannot be read as NIfTI: {error}.") from error
+    if inside.shape == data.shape[:3] and not np.allclose(image.affine, region.affine, atol=1e-3):
+        raise NeuroalignError(
+            f"{mask} and {path} have the same shape but lie at different places (their affines "
+            "differ). Resample the mask into the space of the series."
+        )
+    volumes, index = mask_series(data, inside)
+    return _Series(volumes, index, inside.shape, np.asarray(image.affine, float))
+
+
+def _with_index(
+    series: _Series,
+    voxel_index: str | Path,
+    volume_shape: tuple[int, int, int] | None,
+    base: int,
+    order: Literal["C", "F"],
+) -> _Series:
+    if volume_shape is None:
+        raise NeuroalignError("`voxel_index` needs `volume_shape`: the volume it points into.")
+    try:
+        index = np.load(voxel_index, allow_pickle=False).ravel()
+    except (ValueError, EOFError, OSError) as error:
+        raise NeuroalignError(f"{voxel_index} is not a readable .npy array: {error}.") from error
+    if len(index) != series.volumes.shape[1]:
+        raise NeuroalignError(
+            f"{voxel_index} names {len(index)} voxels, the signals have "
+            f"{series.volumes.shape[1]}. They must describe the same voxels in the same order."
+        )
+    shape = (int(volume_shape[0]), int(volume_shape[1]), int(volume_shape[2]))
+    flat = c_order_index(index, shape, base=base, order=order)
+    if len(np.unique(flat)) != len(flat):
+        raise NeuroalignError(f"{voxel_index} names a voxel twice.")
+    return _Series(series.volumes, flat, shape, series.affine)
+
+
+def _usable_voxels(
+    series: _Series, trials: pd.DataFrame, subject: str
+) -> tuple[_Series, list[Dropped]]:
+    """Leave out voxels that hold no number, or stand still throughout a run."""
+    finite = np.isfinite(series.volumes).all(axis=0)
+    still = np.zeros(len(finite), bool)
+    for _, rows in trials.groupby("run", sort=False):
+        block = series.volumes[rows.index.to_numpy()]
+        with np.errstate(invalid="ignore"):
+            still |= (block == block[0]).all(axis=0)
+    still &= finite
+    keep = finite & ~still
+    if keep.all():
+        return series, []
+    if not keep.any():
+        raise NeuroalignError(
+            f"subject {subject}: none of the {len(keep)} voxels can be used ({int((~finite).sum())}"
+            f" hold NaN or infinite values, {int(still.sum())} never change in some run)."
+        )
+    dropped = [
+        Dropped(where=f"{subject}, {int(mask.sum())} of {len(keep)} voxels", trials=0, reason=why)
+        for mask, why in ((~finite, "NaN or infinite"), (still, "never changes in some run"))
+        if mask.any()
+    ]
+    index = None if series.index is None else series.index[keep]
+    return _Series(series.volumes[:, keep], index, series.shape, series.affine), dropped
