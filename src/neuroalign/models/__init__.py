@@ -1,0 +1,1 @@
+"""Alignment layers, shared networks, neural modules, the common space and bundles."""

@@ -1,0 +1,208 @@
+"""Bundles: trained modules that share a space, as a folder without pickles."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from neuroalign import __version__
+from neuroalign.errors import NeuroalignError
+from neuroalign.files import atomic_folder
+from neuroalign.models.card import model_card
+from neuroalign.models.module import Architecture, NeuralModule
+from neuroalign.models.space import CommonSpace
+from neuroalign.recordings.container import Modality, Recordings
+from neuroalign.retrieval.embeddings import Embeddings
+
+FORMAT_VERSION = 1
+
+
+class _ModuleConfig(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    architecture: Architecture
+    axes: tuple[str, ...]
+    shapes: dict[str, tuple[int, ...]]
+
+
+class _BundleConfig(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    format_version: int
+    neuroalign_version: str
+    encoder: str
+    modules: dict[Modality, _ModuleConfig]
+    provenance: dict[str, Any] = {}
+
+
+@dataclass
+class Bundle:
+    """Neural modules of one or several modalities that share a common space.
+
+    Attributes
+    ----------
+    modules : dict from modality to NeuralModule
+    space : CommonSpace
+        The picture side.
+    provenance : dict
+        What the model was trained on; it goes into the model card.
+    """
+
+    modules: dict[Modality, NeuralModule]
+    space: CommonSpace
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def embed(self, recordings: Recordings, *, batch_size: int = 256) -> Embeddings:
+        """Embed recordings of any modality that the bundle knows (see `NeuralModule.embed`)."""
+        if recordings.modality not in self.modules:
+            raise NeuroalignError(
+                f"This bundle has no module for {recordings.modality}; it has "
+                f"{', '.join(self.modules)}."
+            )
+        return self.modules[recordings.modality].embed(recordings, batch_size=batch_size)
+
+    def embed_pictures(self, pictures: Embeddings) -> Embeddings:
+        """Map picture embeddings of the bundle's encoder into the common space."""
+        return self.space.transform(pictures)
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write `model.safetensors`, `config.json` and a model card (README.md)."""
+        config = _BundleConfig(
+            format_version=FORMAT_VERSION,
+            neuroalign_version=__version__,
+            encoder=self.space.encoder,
+            modules={
+                name: _ModuleConfig(architecture=m.architecture, axes=m.axes, shapes=m.shapes)
+                for name, m in self.modules.items()
+            },
+            provenance=self.provenance,
+        )
+        tensors = {"space.mean": torch.from_numpy(self.space.mean.copy())}
+        if self.space.projection is not None:
+            tensors["space.projection"] = torch.from_numpy(self.space.projection.copy())
+        for name, module in self.modules.items():
+            for key, value in module.state_dict().items():
+                tensors[f"{name}.{key}"] = value.detach().cpu().contiguous()
+        with atomic_folder(Path(path), overwrite=overwrite) as folder:
+            save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+            (folder / "config.json").write_text(config.model_dump_json(indent=2) + "\n")
+            (folder / "README.md").write_text(model_card(self.modules, self.space, self.provenance))
+
+    def push_to_hub(self, repo_id: str, *, private: bool = True) -> str:
+        """Upload the bundle to the Hugging Face Hub; private unless you say otherwise.
+
+        A model of brain data can be personal data: check consent and ethics before sharing.
+        """
+        from tempfile import TemporaryDirectory
+
+        from huggingface_hub import HfApi
+
+        api = HfApi()
+        url = api.create_repo(repo_id, private=private, exist_ok=True)
+        with TemporaryDirectory() as folder:
+            self.save(Path(folder) / "bundle")
+            api.upload_folder(repo_id=repo_id, folder_path=Path(folder) / "bundle")
+        return str(url)
+
+
+def load(source: str | Path) -> Bundle:
+    """Load a bundle from a folder, a run folder, or the Hugging Face Hub.
+
+    Parameters
+    ----------
+    source : str or Path
+        A folder with config.json and model.safetensors, a run folder that holds `bundle/`, or a
+        hub id such as "lab/model" (optionally "lab/model@revision").
+
+    Raises
+    ------
+    NeuroalignError
+        Nothing is there, the files do not belong together, or the hub cannot be reached.
+    """
+    folder = _locate(source)
+    config = _read_config(folder / "config.json")
+    try:
+        tensors = load_file(folder / "model.safetensors")
+    except (OSError, SafetensorError) as error:
+        raise NeuroalignError(
+            f"{folder / 'model.safetensors'} cannot be read ({error}). "
+            "The bundle is incomplete or damaged: copy or train it again."
+        ) from error
+    projection = tensors.pop("space.projection", None)
+    space = CommonSpace(
+        config.encoder,
+        np.asarray(tensors.pop("space.mean")),
+        None if projection is None else np.asarray(projection),
+    )
+    modules: dict[Modality, NeuralModule] = {}
+    for name, part in config.modules.items():
+        module = NeuralModule(part.architecture, name, part.axes, part.shapes, space)
+        _fill(module, name, tensors, folder)
+        modules[name] = module.eval()
+    return Bundle(modules, space, config.provenance)
+
+
+def _fill(
+    module: NeuralModule, name: str, tensors: Mapping[str, torch.Tensor], folder: Path
+) -> None:
+    prefix = f"{name}."
+    state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise NeuroalignError(
+            f"{folder}: model.safetensors does not fit config.json for {name} ({error}). "
+            "The two files come from different bundles."
+        ) from error
+
+
+def _read_config(path: Path) -> _BundleConfig:
+    try:
+        return _BundleConfig.model_validate(json.loads(path.read_text()))
+    except (json.JSONDecodeError, ValidationError) as error:
+        raise NeuroalignError(
+            f"{path} is not the config of a neuroalign bundle: {error}"
+        ) from error
+
+
+def _locate(source: str | Path) -> Path:
+    path = Path(source)
+    for folder in (path, path / "bundle"):
+        if (folder / "config.json").is_file():
+            return folder
+    if path.exists():
+        raise NeuroalignError(
+            f"{path} holds no bundle: there is no config.json in it or in its folder bundle/. "
+            "If this is a run, its training has not finished: `neuroalign train` resumes it."
+        )
+    return _download(str(source))
+
+
+def _download(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    repo, _, revision = name.partition("@")
+    try:
+        return Path(
+            snapshot_download(
+                repo,
+                revision=revision or None,
+                allow_patterns=["config.json", "model.safetensors", "README.md"],
+            )
+        )
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise NeuroalignError(
+            f"{name!r} is neither a folder here nor a bundle that can be fetched from the Hugging "
+            f"Face Hub ({type(error).__name__}). Check the path or the id; without network, copy "
+            "the bundle's folder to this machine and give its path."
+        ) from error

@@ -1,0 +1,219 @@
+"""Recipes: one YAML file, checked field by field, determines one run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from neuroalign.errors import NeuroalignError
+from neuroalign.models.alignment import AlignMode
+from neuroalign.models.module import Architecture
+from neuroalign.recordings.container import Modality
+
+T = TypeVar("T", bound=BaseModel)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SpaceRecipe(_Part):
+    """The common space (see `models.space`); of several candidates, cross-validation picks one.
+
+    The paper's space is `centre: false, components: [null], power: [0]`.
+    """
+
+    centre: bool
+    components: tuple[int | None, ...] = Field(min_length=1)
+    power: tuple[float, ...] = Field(min_length=1)
+
+
+class StartRecipe(_Part):
+    """Where alignment layers start: `random`, or `ridge` with candidates for `share`."""
+
+    kind: Literal["random", "ridge"]
+    shares: tuple[float, ...] = (0.0,)
+
+
+class ValidationRecipe(_Part):
+    """How validation items are split off the training data.
+
+    `stimulus`: whole pictures. Where pictures are unknown, `run` or `block` (whole runs or blocks
+    of each person).
+    """
+
+    by: Literal["stimulus", "run", "block"]
+    fraction: float = Field(gt=0, lt=1)
+
+
+class TrainingRecipe(_Part):
+    """The fit loop.
+
+    Attributes
+    ----------
+    epochs, batch_size, learning_rate, weight_decay : AdamW; the batch is over all processes
+    temperature, learn_temperature : tau of the contrastive loss
+    regression : weight of the squared distance to the target beside the contrastive loss
+    average : decay of the running average of weights over epochs (0: none)
+    patience : epochs without a better validation score before training stops (null: never)
+    clip : largest gradient norm (null: no clipping)
+    precision : Lightning's name
+    refit : train again on all training data for as many epochs as validation found best
+    """
+
+    epochs: int = Field(ge=0)
+    batch_size: int = Field(gt=1)
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    temperature: float = Field(gt=0)
+    learn_temperature: bool
+    regression: float = Field(ge=0)
+    average: float = Field(ge=0, lt=1)
+    patience: int | None = Field(ge=1)
+    clip: float | None = Field(gt=0)
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"]
+    refit: bool
+
+
+class ModalityRecipe(_Part):
+    """One modality: its recordings and the shape of its module.
+
+    Attributes
+    ----------
+    recordings : folder of recordings, relative to the recipe
+    architecture : overrides of the preset's
+    test_items : what is scored; the first is what encoding and conversion use. `trials`,
+        `repeats` (all trials of a picture averaged), `by COLUMN, ...` (averages of the trials
+        that agree in these columns), `groups of N` (averages of N trials of a class)
+    """
+
+    recordings: Path
+    architecture: dict[str, Any] = {}
+    test_items: tuple[str, ...] = ("repeats", "trials")
+
+
+class FitRecipe(_Part):
+    """Everything that determines a fit, apart from the data."""
+
+    seed: int = Field(0, ge=0)
+    align: AlignMode = "trained"
+    space: SpaceRecipe
+    start: StartRecipe
+    training: TrainingRecipe
+    validation: ValidationRecipe
+    architectures: dict[Modality, Architecture]
+
+
+class Recipe(FitRecipe):
+    """A run: data, encoder, fit."""
+
+    name: str = Field(min_length=1)
+    preset: str
+    pictures: str
+    encoder: str
+    encoder_layer: int | None = None
+    modalities: dict[Modality, ModalityRecipe] = Field(min_length=1)
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_folder_name(cls, name: str) -> str:
+        if Path(name).name != name:
+            raise ValueError("must be usable as a folder name")
+        return name
+
+    def architecture(self, modality: Modality) -> Architecture:
+        """Return a modality's architecture with the run's `align` and its own overrides."""
+        base = self.architectures[modality].model_dump() | {"align": self.align}
+        return Architecture.model_validate(base | self.modalities[modality].architecture)
+
+
+def presets() -> dict[str, dict[str, Any]]:
+    """Return the presets that ship with the package, by name."""
+    found = {}
+    for file in files("neuroalign.recipes").iterdir():
+        if file.name.endswith(".yaml"):
+            found[file.name.removesuffix(".yaml")] = yaml.safe_load(file.read_text())
+    return found
+
+
+def preset(name: str) -> dict[str, Any]:
+    """Return one preset.
+
+    Raises
+    ------
+    NeuroalignError
+        There is none of that name.
+    """
+    known = presets()
+    if name not in known:
+        raise NeuroalignError(f"There is no preset {name!r}; there are {', '.join(sorted(known))}.")
+    return known[name]
+
+
+def fit_recipe(name: str = "default", **overrides: Any) -> FitRecipe:
+    """Build fit settings from a preset; nested mappings override field by field."""
+    return _validated(FitRecipe, _merge(preset(name), overrides), f"preset {name!r}")
+
+
+def make_recipe(content: Mapping[str, Any], where: str = "recipe") -> Recipe:
+    """Merge a recipe's content over its preset and check it."""
+    content = {"preset": "default"} | dict(content)
+    return _validated(Recipe, _merge(preset(str(content["preset"])), content), where)
+
+
+def load_recipe(path: str | Path) -> Recipe:
+    """Read a recipe; paths in it are relative to the file and come back absolute.
+
+    Raises
+    ------
+    NeuroalignError
+        The file is missing, is not YAML, or a field is unknown, missing or out of range.
+    """
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text())
+    except FileNotFoundError as error:
+        raise NeuroalignError(f"There is no recipe at {path}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise NeuroalignError(f"{path} is not a readable YAML file: {error}") from error
+    if not isinstance(content, dict):
+        raise NeuroalignError(f"{path} must hold `field: value` lines.")
+    recipe = make_recipe(content, str(path))
+    base = path.resolve().parent
+    modalities = {
+        m: part.model_copy(update={"recordings": (base / part.recordings).resolve()})
+        for m, part in recipe.modalities.items()
+    }
+    pictures = recipe.pictures
+    if pictures != "shipped":
+        pictures = str((base / pictures).resolve())
+    return recipe.model_copy(update={"modalities": modalities, "pictures": pictures})
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """Return a recipe as YAML that `load_recipe` reads back."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _validated(model: type[T], content: Mapping[str, Any], where: str) -> T:
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        lines = [
+            f"  {'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']} (got {e['input']!r:.80})"
+            for e in error.errors()
+        ]
+        raise NeuroalignError(f"{where} is not a valid recipe:\n" + "\n".join(lines)) from error

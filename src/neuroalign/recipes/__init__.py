@@ -1,0 +1,1 @@
+"""Presets: settings that a recipe starts from."""

@@ -1,0 +1,296 @@
+"""The fit loop, on Lightning Fabric: one process or several, resumable after a kill."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from neuroalign.errors import NeuroalignError
+from neuroalign.files import atomic_file
+from neuroalign.models.module import NeuralModule
+from neuroalign.progress import bar
+from neuroalign.recipe import TrainingRecipe
+from neuroalign.recordings.container import Recordings
+from neuroalign.training.batches import Batch, Batches
+from neuroalign.training.loss import contrastive_loss, regression_loss
+
+
+@dataclass
+class FitResult:
+    """What happened, epoch by epoch; epoch 0 is the model before any step."""
+
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = 0
+
+
+@dataclass(frozen=True)
+class TrialSet:
+    """A view of recordings with the target row of each item."""
+
+    recordings: Recordings
+    target_rows: npt.NDArray[np.int64]
+
+
+class _Learner(nn.Module):
+    """A neural module with the temperature that is learnt beside it."""
+
+    def __init__(self, module: NeuralModule, temperature: float, learn: bool) -> None:
+        super().__init__()
+        self.module = module
+        self.log_scale = nn.Parameter(
+            torch.tensor(-float(np.log(temperature))), requires_grad=learn
+        )
+
+    def forward(self, x: dict[str, Tensor], subjects: list[str]) -> tuple[Tensor, Tensor]:
+        # As in CLIP, 1 / tau is capped at 100: beyond it the loss only sharpens what it has.
+        return self.module(x, subjects), self.log_scale.clamp(max=float(np.log(100.0))).exp()
+
+
+def fit(
+    module: NeuralModule,
+    training: TrialSet,
+    validation: TrialSet | None,
+    targets: npt.NDArray[np.float32],
+    settings: TrainingRecipe,
+    *,
+    fabric: Fabric,
+    seed: int,
+    epochs: int,
+    checkpoint: Path | None = None,
+    log: Callable[[dict[str, float]], None] | None = None,
+    description: str = "training",
+) -> FitResult:
+    """Train a module in place and leave the best epoch's weights in it.
+
+    Parameters
+    ----------
+    module : NeuralModule
+        Already standardised, and started from ridge if the recipe says so.
+    training : TrialSet
+    validation : TrialSet, optional
+        The epoch with the best validation 2-way is kept, epoch 0 (no training) included; without
+        it, the last epoch is.
+    targets : ndarray of shape (n_targets, dim), unit vectors in the common space
+    settings : TrainingRecipe
+    fabric : Fabric
+        Already launched.
+    seed : int
+        Fixes the order of trials and dropout.
+    epochs : int
+    checkpoint : Path, optional
+        Written after every epoch; if it is there, training goes on from it with the numbers an
+        uninterrupted run would have had.
+    log : callable, optional
+        Receives each epoch's row.
+    """
+    learner = _Learner(module, settings.temperature, settings.learn_temperature)
+    trainable = [p for p in learner.parameters() if p.requires_grad]
+    result = FitResult()
+    if not trainable or epochs == 0:
+        return result
+    optimiser: torch.optim.Optimizer = torch.optim.AdamW(
+        trainable, lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    state = _TrainingState(learner, optimiser, fabric.device)
+    wrapped, wrapped_optimiser = fabric.setup(learner, optimiser)
+    goals = torch.from_numpy(targets).to(fabric.device)
+    batches = Batches(
+        training.recordings,
+        training.target_rows,
+        batch_size=settings.batch_size,
+        seed=seed,
+        rank=fabric.global_rank,
+        world=fabric.world_size,
+    )
+    start = 1
+    if checkpoint is not None and checkpoint.exists():
+        start = state.load(checkpoint, result) + 1
+    elif validation is not None:
+        row = {"epoch": 0.0, "loss": float("nan"), "two_way": _two_way(module, validation, goals)}
+        state.remember(result, row)
+        if log is not None and fabric.is_global_zero:
+            log(row)
+    with bar((epochs - start + 1) * len(batches), description) as advance:
+        for epoch in range(start, epochs + 1):
+            if _patience_is_over(result, epoch, settings.patience):
+                break
+            torch.manual_seed(seed * 100_003 + epoch)  # dropout after a resume as without one
+            learner.train()
+            losses = []
+            for batch in batches.epoch(epoch):
+                loss = _step(fabric, wrapped, wrapped_optimiser, batch, goals, settings)
+                losses.append(loss)
+                advance(1)
+            state.update_average(settings.average)
+            row = {"epoch": float(epoch), "loss": float(torch.stack(losses).mean())}
+            _refuse_divergence(row["loss"], epoch, description)
+            with state.averaged(settings.average):
+                if validation is not None:
+                    row["two_way"] = _two_way(module, validation, goals)
+                state.remember(result, row)
+            if log is not None and fabric.is_global_zero:
+                log(row)
+            if checkpoint is not None and fabric.is_global_zero:
+                state.save(checkpoint, result, epoch)
+            fabric.barrier()
+    state.restore_best()
+    module.eval()
+    return result
+
+
+def _step(
+    fabric: Fabric,
+    learner: Any,
+    optimiser: Any,
+    batch: Batch,
+    goals: Tensor,
+    settings: TrainingRecipe,
+) -> Tensor:
+    optimiser.zero_grad()
+    x = {s: t.to(fabric.device, non_blocking=True) for s, t in batch.x.items()}
+    z, scale = learner(x, batch.subjects)
+    loss = global_loss(fabric, z.float(), scale, batch, goals, settings)
+    fabric.backward(loss)
+    if settings.clip is not None:
+        fabric.clip_gradients(learner, optimiser, max_norm=settings.clip, error_if_nonfinite=False)
+    optimiser.step()
+    return loss.detach()
+
+
+def global_loss(
+    fabric: Fabric,
+    z: Tensor,
+    scale: Tensor,
+    batch: Batch,
+    goals: Tensor,
+    settings: TrainingRecipe,
+) -> Tensor:
+    """Return the loss of the global batch, with gradients to every process's embeddings.
+
+    Each process computes the whole loss. The gather sums gradients over processes and
+    DistributedDataParallel averages them, so parameters get the gradient that one process would
+    compute on the same batch.
+    """
+    rows = batch.target_rows.to(z.device)
+    keep = torch.ones(len(z), dtype=torch.bool, device=z.device)
+    if batch.padding:
+        keep[-batch.padding :] = False
+    if fabric.world_size > 1:
+        z = _gather(fabric, z, sync_grads=True)
+        rows, keep = _gather(fabric, rows), _gather(fabric, keep)
+    z, rows = z[keep], rows[keep]
+    loss = contrastive_loss(z, goals, rows, scale)
+    if settings.regression > 0:
+        loss = loss + settings.regression * regression_loss(z, goals, rows)
+    return loss
+
+
+def _gather(fabric: Fabric, x: Tensor, *, sync_grads: bool = False) -> Tensor:
+    gathered = fabric.all_gather(x, sync_grads=sync_grads)
+    assert isinstance(gathered, Tensor)
+    return gathered.flatten(0, 1)
+
+
+@torch.no_grad()
+def _two_way(module: NeuralModule, trials: TrialSet, goals: Tensor) -> float:
+    """Return the validation score: the share of other validation targets below the right one."""
+    vectors = torch.from_numpy(module.embed(trials.recordings).vectors)
+    present, right = np.unique(trials.target_rows, return_inverse=True)
+    scores = vectors @ goals[torch.from_numpy(present)].cpu().T
+    own = scores.gather(1, torch.from_numpy(right)[:, None])
+    below = (scores < own).sum(1) + 0.5 * ((scores == own).sum(1) - 1)
+    return float(below.mean() / max(1, len(present) - 1))
+
+
+def _patience_is_over(result: FitResult, epoch: int, patience: int | None) -> bool:
+    return patience is not None and epoch - result.best_epoch > patience
+
+
+def _refuse_divergence(loss: float, epoch: int, what: str) -> None:
+    if not np.isfinite(loss):
+        raise NeuroalignError(
+            f"{what}: the loss became {loss} in epoch {epoch}. Lower `learning_rate`, set `clip`, "
+            "or train with precision 32-true; the checkpoint of the last good epoch is kept."
+        )
+
+
+class _TrainingState:
+    """Everything that a resumed run needs: weights, optimiser, running average, best epoch."""
+
+    def __init__(
+        self, learner: _Learner, optimiser: torch.optim.Optimizer, device: torch.device
+    ) -> None:
+        self.learner, self.optimiser, self.device = learner, optimiser, device
+        self.average = {k: v.clone() for k, v in learner.state_dict().items()}
+        self.best: dict[str, Tensor] = {}
+
+    def update_average(self, decay: float) -> None:
+        for key, value in self.learner.state_dict().items():
+            self.average[key] = self.average[key].to(value.device).lerp(value, 1.0 - decay)
+
+    def averaged(self, decay: float) -> _Swap:
+        return _Swap(self.learner, self.average if decay > 0 else None)
+
+    def remember(self, result: FitResult, row: dict[str, float]) -> None:
+        """Add an epoch's row; keep the weights if they are the best so far (ties: the earlier)."""
+        scores = [r["two_way"] for r in result.history if "two_way" in r]
+        if "two_way" not in row or not scores or row["two_way"] > max(scores):
+            result.best_epoch = int(row["epoch"])
+            self.best = {k: v.clone() for k, v in self.learner.state_dict().items()}
+        result.history.append(row)
+
+    def restore_best(self) -> None:
+        if self.best:
+            self.learner.load_state_dict(self.best)
+
+    def save(self, path: Path, result: FitResult, epoch: int) -> None:
+        content = {
+            "epoch": epoch,
+            "learner": self.learner.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "average": self.average,
+            "best": self.best,
+            "best_epoch": result.best_epoch,
+            "history": result.history,
+        }
+        with atomic_file(path) as partial:
+            torch.save(content, partial)
+
+    def load(self, path: Path, result: FitResult) -> int:
+        try:
+            content = torch.load(path, map_location=self.device, weights_only=True)
+            self.learner.load_state_dict(content["learner"])
+        except Exception as error:
+            raise NeuroalignError(
+                f"The checkpoint {path} cannot be resumed from ({error}). If recipe or data "
+                "changed since, train into another folder; if the file is damaged, delete it."
+            ) from error
+        self.optimiser.load_state_dict(content["optimiser"])
+        self.average, self.best = content["average"], content["best"]
+        result.history[:] = content["history"]
+        result.best_epoch = content["best_epoch"]
+        return int(content["epoch"])
+
+
+class _Swap:
+    """Put other weights into a module for the length of a `with` block."""
+
+    def __init__(self, module: nn.Module, weights: dict[str, Tensor] | None) -> None:
+        self.module, self.weights = module, weights
+
+    def __enter__(self) -> None:
+        if self.weights is not None:
+            self.own = {k: v.clone() for k, v in self.module.state_dict().items()}
+            self.module.load_state_dict(self.weights)
+
+    def __exit__(self, *_: object) -> None:
+        if self.weights is not None:
+            self.module.load_state_dict(self.own)

@@ -1,0 +1,245 @@
+"""From training recordings and picture embeddings to a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning_fabric import Fabric
+
+from neuroalign.errors import NeuroalignError
+from neuroalign.images.targets import class_targets
+from neuroalign.models.alignment import LinearAlignment
+from neuroalign.models.bundle import Bundle
+from neuroalign.models.module import Architecture, NeuralModule, shapes_of
+from neuroalign.models.space import CommonSpace, fit_space
+from neuroalign.recipe import FitRecipe, fit_recipe
+from neuroalign.recordings.container import Modality, Recordings
+from neuroalign.retrieval.embeddings import Embeddings
+from neuroalign.training.fit import TrialSet, fit
+from neuroalign.training.logs import EpochLog
+from neuroalign.training.ridge_start import (
+    StartChoice,
+    StartData,
+    choose_start,
+    load_start_data,
+    solve_start,
+)
+from neuroalign.training.statistics import fit_standardisation
+from neuroalign.training.targets import Targets, make_targets
+from neuroalign.training.validation import validation_masks
+
+
+@dataclass
+class Fitted:
+    """A trained bundle and what led to it.
+
+    Attributes
+    ----------
+    bundle : Bundle
+    targets : Targets
+        Pictures and classes, before the common space's transform.
+    validation : dict from modality to a mask over its training view
+    choices : dict from modality to StartChoice (empty for random starts)
+    best_epochs : dict from modality to the epoch that validation chose
+    """
+
+    bundle: Bundle
+    targets: Targets
+    validation: dict[Modality, npt.NDArray[np.bool_]]
+    choices: dict[Modality, StartChoice] = field(default_factory=dict)
+    best_epochs: dict[Modality, int] = field(default_factory=dict)
+
+
+def fit_bundle(
+    recordings: Mapping[Modality, Recordings],
+    pictures: Embeddings,
+    recipe: FitRecipe | None = None,
+    *,
+    architectures: Mapping[Modality, Architecture] | None = None,
+    folder: Path | None = None,
+    fabric: Fabric | None = None,
+) -> Fitted:
+    """Train one module per modality into one common space.
+
+    Only trials of the split `train` are looked at.
+
+    Parameters
+    ----------
+    recordings : mapping from modality to Recordings
+    pictures : Embeddings
+        Of every training picture, at least; from `images.embed_pictures`.
+    recipe : FitRecipe, optional
+        The preset `default` unless given.
+    architectures : mapping from modality to Architecture, optional
+        The recipe's unless given.
+    folder : Path, optional
+        Checkpoints and logs go there; a run that was killed goes on from them.
+    fabric : Fabric, optional
+        Already launched; one process on the CPU unless given.
+    """
+    recipe = recipe or fit_recipe()
+    if fabric is None:
+        fabric = Fabric(accelerator="cpu", devices=1, precision=recipe.training.precision)
+    architectures = architectures or {
+        m: recipe.architectures[m].model_copy(update={"align": recipe.align}) for m in recordings
+    }
+    training = {m: r.select(split="train") for m, r in recordings.items()}
+    masks = validation_masks(training, recipe.validation, recipe.seed)
+    targets = targets_of(training, pictures)
+    whole = {m: TrialSet(r, targets.of(r.trials, str(r.path))) for m, r in training.items()}
+    search = {m: _part(t, ~masks[m]) for m, t in whole.items()}
+    held = {m: _part(t, masks[m]) for m, t in whole.items()}
+    used = np.unique(np.concatenate([t.target_rows for t in whole.values()]))
+    spaces = candidate_spaces(targets.embeddings.take(used), recipe)
+    space, choices = _choose(search, spaces, targets, recipe, fabric)
+    goals = space.transform(targets.embeddings).vectors
+    modules: dict[Modality, NeuralModule] = {}
+    fitted = Fitted(Bundle(modules, space), targets, masks, choices)
+    for modality in recordings:
+
+        def train(
+            trials: TrialSet,
+            validation: TrialSet | None,
+            epochs: int,
+            stage: str,
+            modality: Modality = modality,
+        ) -> tuple[NeuralModule, int]:
+            module = _new_module(
+                architectures[modality], trials.recordings, space, targets, trials, choices, recipe
+            )
+            log = EpochLog(folder, f"{modality}-{stage}") if folder else None
+            result = fit(
+                module,
+                trials,
+                validation,
+                goals,
+                recipe.training,
+                fabric=fabric,
+                seed=recipe.seed,
+                epochs=epochs,
+                checkpoint=folder / "checkpoints" / f"{modality}-{stage}.pt" if folder else None,
+                log=log,
+                description=f"training {modality}" + (", all data" if validation is None else ""),
+            )
+            return module, result.best_epoch
+
+        module, best = train(search[modality], held[modality], recipe.training.epochs, "search")
+        if recipe.training.refit:
+            module, _ = train(whole[modality], None, best, "refit")
+        modules[modality] = module.cpu().eval()
+        fitted.best_epochs[modality] = best
+    return fitted
+
+
+def targets_of(training: Mapping[Modality, Recordings], pictures: Embeddings) -> Targets:
+    """Return the targets of the trials: pictures, and classes where pictures are unknown."""
+    labels: list[str] = []
+    for recordings in training.values():
+        table = recordings.trials
+        labels += table.loc[table["stimulus"].isna(), "label"].dropna().astype(str).tolist()
+    names = sorted(set(labels))
+    return make_targets(pictures, class_targets(names, pictures) if names else None)
+
+
+def candidate_spaces(pictures: Embeddings, recipe: FitRecipe) -> list[CommonSpace]:
+    """Fit every candidate space of a recipe to training pictures."""
+    wanted = recipe.space
+    return [
+        fit_space(pictures, centre=wanted.centre, components=components, power=power)
+        for components, power in product(wanted.components, wanted.power)
+    ]
+
+
+def _part(trials: TrialSet, mask: npt.NDArray[np.bool_]) -> TrialSet:
+    rows = np.flatnonzero(mask)
+    return TrialSet(trials.recordings.take(rows), trials.target_rows[rows])
+
+
+def _choose(
+    search: Mapping[Modality, TrialSet],
+    spaces: list[CommonSpace],
+    targets: Targets,
+    recipe: FitRecipe,
+    fabric: Fabric,
+) -> tuple[CommonSpace, dict[Modality, StartChoice]]:
+    """Pick the space, one for all modalities, and each modality's start, by cross-validation."""
+    if recipe.start.kind == "random" and len(spaces) == 1:
+        return spaces[0], {}
+    chosen: tuple[int, dict[Modality, StartChoice]] | None = None
+    if fabric.is_global_zero:
+        shares = _shares(recipe)
+        table = {
+            m: choose_start(
+                load_start_data(t.recordings, t.target_rows, seed=recipe.seed),
+                spaces,
+                targets.embeddings.vectors,
+                shares=shares,
+                seed=recipe.seed,
+            )
+            for m, t in search.items()
+        }
+        means = np.mean([[c.two_way for c in row] for row in table.values()], axis=0)
+        best = int(np.argmax(means))
+        chosen = best, {m: row[best] for m, row in table.items()}
+    best, choices = cast(tuple[int, dict[Modality, StartChoice]], fabric.broadcast(chosen))
+    return spaces[best], choices if recipe.start.kind == "ridge" else {}
+
+
+def _shares(recipe: FitRecipe) -> tuple[float, ...]:
+    return (1.0,) if recipe.align == "none" else recipe.start.shares
+
+
+def _new_module(
+    architecture: Architecture,
+    recordings: Recordings,
+    space: CommonSpace,
+    targets: Targets,
+    trials: TrialSet,
+    choices: Mapping[Modality, StartChoice],
+    recipe: FitRecipe,
+) -> NeuralModule:
+    """Build a module whose weights are where training starts."""
+    torch.manual_seed(recipe.seed)
+    module = NeuralModule(
+        architecture,
+        recordings.modality,
+        recordings.info.axes,
+        shapes_of(recordings, recordings.subjects),
+        space,
+    )
+    fit_standardisation(module, recordings)
+    if recordings.modality in choices and architecture.align != "frozen_random":
+        data = load_start_data(recordings, trials.target_rows, seed=recipe.seed)
+        start_from_ridge(module, data, choices[recordings.modality], targets)
+    return module
+
+
+def start_from_ridge(
+    module: NeuralModule, data: StartData, choice: StartChoice, targets: Targets
+) -> None:
+    """Put a ridge solution into a module's alignment layers.
+
+    Raises
+    ------
+    NeuroalignError
+        The module's alignment is not linear, or not as wide as the common space.
+    """
+    weights, bias = solve_start(data, choice, module.space, targets.embeddings.vectors)
+    for subject, matrix in zip(data.subjects, weights, strict=True):
+        layer = module.alignment.layer(subject)
+        if not isinstance(layer, LinearAlignment) or layer.linear.out_features != len(bias):
+            raise NeuroalignError(
+                "A ridge start needs linear alignment layers as wide as the common space "
+                f"({len(bias)}); set `alignment: linear` and leave `align_dim` out, or set "
+                "`start: {kind: random}` in the recipe."
+            )
+        with torch.no_grad():
+            layer.linear.weight.copy_(torch.from_numpy(matrix))
+            layer.linear.bias.copy_(torch.from_numpy(bias))

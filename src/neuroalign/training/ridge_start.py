@@ -1,0 +1,263 @@
+r"""Ridge solutions that alignment layers start from, chosen by cross-validation over targets.
+
+For people s = 1..S with features x and weights W_s = W_0 + D_s, the penalty
+:math:`\|W_0\|^2 / \rho + \sum_s \|D_s\|^2 / (1 - \rho)` gives one kernel ridge regression with
+
+.. math:: k((x, s), (x', s')) = x^T x' \, (\rho + (1 - \rho) [s = s'])
+
+`share` (rho) = 0 is a separate ridge per person, 1 is one map for everybody, between them people
+lend each other strength. People with different numbers of voxels cannot share weights.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import scipy.linalg
+
+from neuroalign.models.space import CommonSpace
+from neuroalign.recordings.container import Recordings
+from neuroalign.training.statistics import mean_and_scale, noise_whitener
+
+FloatArray = npt.NDArray[np.float64]
+
+#: Penalties, relative to the mean eigenvalue of the kernel.
+PENALTIES = tuple(float(p) for p in np.geomspace(0.1, 1000.0, 9))
+#: More items than this are thinned out: the kernel is (items x items).
+MAX_ITEMS = 4096
+MAX_BYTES = 768 * 2**20
+
+
+@dataclass(frozen=True)
+class StartData:
+    """One modality's training items, averaged over repeats and standardised.
+
+    `x[s]` (n_s, features) of each person; `target[s]` (n_s,) their target rows; `group[s]` (n_s,)
+    what cross-validation must not divide: a picture, or a run where only classes are known;
+    `whitener[s]` see `noise_whitener`.
+    """
+
+    subjects: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    x: tuple[npt.NDArray[np.float32], ...]
+    target: tuple[npt.NDArray[np.int64], ...]
+    group: tuple[npt.NDArray[np.int64], ...]
+    whitener: tuple[FloatArray, ...]
+
+    @property
+    def can_share(self) -> bool:
+        """Whether people have the same features."""
+        return len(self.subjects) > 1 and len(set(self.shapes)) == 1
+
+
+@dataclass(frozen=True)
+class StartChoice:
+    """What cross-validation chose for one modality."""
+
+    whiten: bool
+    share: float
+    penalty: float
+    two_way: float
+
+
+def load_start_data(
+    trials: Recordings, targets: npt.NDArray[np.int64], *, seed: int = 0
+) -> StartData:
+    """Average the repeats of training trials and standardise them.
+
+    Very large sets are thinned to `MAX_ITEMS` items in all and `MAX_BYTES` of features.
+    """
+    subjects, x, y, whiteners, shapes = trials.subjects, [], [], [], []
+    pictured = bool(trials.trials["stimulus"].notna().all())
+    averaged = trials.average_repeats() if pictured else trials
+    groups = []
+    position = dict(zip(_keys(trials), targets, strict=True))
+    row_bytes = max(4 * int(np.prod(trials.feature_shape(s))) for s in subjects)
+    room = min(MAX_ITEMS, MAX_BYTES // row_bytes) // len(subjects)
+    for number, subject in enumerate(subjects):
+        view = averaged.select(subject=subject)
+        if len(view) > room:
+            chosen = np.random.default_rng([seed, number]).permutation(len(view))[:room]
+            view = view.take(np.sort(chosen))
+        mean, scale = mean_and_scale(trials, subject)
+        signals = view.read()
+        signals -= mean.astype(np.float32)
+        signals /= scale.reshape(-1, *[1] * (mean.ndim - 1)).astype(np.float32)
+        shapes.append(trials.feature_shape(subject))
+        x.append(signals.reshape(len(signals), -1))
+        y.append(np.array([position[k] for k in _keys(view)], np.int64))
+        runs = pd.factorize(view.trials["run"])[0]
+        groups.append(y[-1] if pictured else runs + 1000 * number)
+        whiteners.append(noise_whitener(trials, subject, targets, scale))
+    return StartData(subjects, tuple(shapes), tuple(x), tuple(y), tuple(groups), tuple(whiteners))
+
+
+def _keys(view: Recordings) -> list[tuple[str, str]]:
+    return list(
+        zip(
+            view.trials["stimulus"].fillna("").astype(str),
+            view.trials["label"].fillna("").astype(str),
+            strict=True,
+        )
+    )
+
+
+def _whitened(data: StartData, person: int, whiten: bool) -> npt.NDArray[np.float32]:
+    x = data.x[person]
+    return apply_whitener(x, data.whitener[person], data.shapes[person]) if whiten else x
+
+
+def apply_whitener(
+    x: npt.NDArray[np.float32], whitener: FloatArray, shape: tuple[int, ...]
+) -> npt.NDArray[np.float32]:
+    """Whiten flattened trials (n, features)."""
+    w = whitener.astype(np.float32)
+    if w.ndim == 1:
+        return np.asarray(x * w)
+    folded = x.reshape(len(x), shape[0], -1)
+    return np.asarray(np.matmul(w, folded).reshape(len(x), -1))
+
+
+def _kernels(data: StartData, whiten: bool) -> tuple[FloatArray, npt.NDArray[np.int64]]:
+    """Return x^T x' between all items (zero between people who cannot share) and the person."""
+    xs = [_whitened(data, i, whiten) for i in range(len(data.subjects))]
+    person = np.repeat(np.arange(len(xs)), [len(x) for x in xs])
+    if data.can_share:
+        stacked = np.concatenate(xs)
+        return (stacked @ stacked.T).astype(np.float64), person
+    out = np.zeros((len(person), len(person)))
+    for i, x in enumerate(xs):
+        here = person == i
+        out[np.ix_(here, here)] = x @ x.T
+    return out, person
+
+
+def _weighted(kernel: FloatArray, person: npt.NDArray[np.int64], share: float) -> FloatArray:
+    same = person[:, None] == person[None, :]
+    return np.where(same, 1.0, share) * kernel
+
+
+def choose_start(
+    data: StartData,
+    spaces: Sequence[CommonSpace],
+    target_vectors: npt.NDArray[np.float32],
+    *,
+    shares: Sequence[float],
+    folds: int = 5,
+    seed: int = 0,
+) -> list[StartChoice]:
+    """Cross-validate over targets: the best start of one modality in each candidate space.
+
+    Parameters
+    ----------
+    data : StartData
+    spaces : candidate spaces
+    target_vectors : ndarray of shape (n_targets, d)
+        Unit embeddings, before any space's transform.
+    shares : values of rho to try (those above 0 need people of equal features)
+    folds : int
+        Each group (picture, or run) is left out once.
+
+    Returns
+    -------
+    list of StartChoice
+        One per space, with the cross-validated 2-way score among the targets left out.
+    """
+    target = np.concatenate(data.target)
+    distinct, group = np.unique(np.concatenate(data.group), return_inverse=True)
+    folds = min(folds, len(distinct))
+    fold = (np.random.default_rng(seed).permutation(len(distinct)) % folds)[group]
+    goals = [_unit(_apply(space, target_vectors)) for space in spaces]
+    shares = [s for s in shares if s == 0.0 or data.can_share] or [0.0]
+    best = [StartChoice(False, 0.0, PENALTIES[0], -1.0)] * len(spaces)
+    for whiten in (False, True):
+        kernel, person = _kernels(data, whiten)
+        for share in shares:
+            scores = _cross_validate(_weighted(kernel, person, share), target, fold, goals)
+            for i, row in enumerate(scores):
+                j = int(np.argmax(row))
+                if row[j] > best[i].two_way:
+                    best[i] = StartChoice(whiten, share, PENALTIES[j], float(row[j]))
+    return best
+
+
+def _cross_validate(
+    kernel: FloatArray,
+    target: npt.NDArray[np.int64],
+    fold: npt.NDArray[np.int64],
+    goals: Sequence[FloatArray],
+) -> FloatArray:
+    scores = np.zeros((len(goals), len(PENALTIES)))
+    for number in range(fold.max() + 1):
+        train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        values, vectors = scipy.linalg.eigh(kernel[np.ix_(train, train)])
+        left = kernel[np.ix_(test, train)] @ vectors
+        unit = values.mean()
+        candidates, right = np.unique(target[test], return_inverse=True)
+        for (i, goal), (j, penalty) in itertools.product(enumerate(goals), enumerate(PENALTIES)):
+            y = goal[target[train]]
+            centre = y.mean(0)
+            projected = vectors.T @ (y - centre)
+            z = left @ (projected / (np.maximum(values, 0) + penalty * unit)[:, None]) + centre
+            scores[i, j] += _two_way(z @ goal[candidates].T, right) * len(test)
+    return scores / len(target)
+
+
+def _two_way(scores: FloatArray, right: npt.NDArray[np.int64]) -> float:
+    """Return the mean share of distractors below the right target, ties half."""
+    own = np.take_along_axis(scores, right[:, None], axis=1)
+    below = (scores < own).sum(1) + 0.5 * ((scores == own).sum(1) - 1)
+    return float(below.mean() / (scores.shape[1] - 1))
+
+
+def _apply(space: CommonSpace, vectors: npt.NDArray[np.float32]) -> FloatArray:
+    centred = (vectors - space.mean).astype(np.float64)
+    return centred if space.projection is None else centred @ space.projection
+
+
+def _unit(x: FloatArray) -> FloatArray:
+    return np.asarray(x / np.linalg.norm(x, axis=1, keepdims=True))
+
+
+def solve_start(
+    data: StartData,
+    choice: StartChoice,
+    space: CommonSpace,
+    target_vectors: npt.NDArray[np.float32],
+) -> tuple[list[npt.NDArray[np.float32]], npt.NDArray[np.float32]]:
+    """Return each person's weights (dim, features) on standardised trials, and the bias (dim,)."""
+    goal = _unit(_apply(space, target_vectors))
+    y = goal[np.concatenate(data.target)]
+    bias = y.mean(0)
+    kernel, person = _kernels(data, choice.whiten)
+    weighted = _weighted(kernel, person, choice.share)
+    strength = choice.penalty * np.trace(weighted) / len(weighted)
+    weighted[np.diag_indices_from(weighted)] += strength
+    dual = scipy.linalg.solve(weighted, y - bias, assume_a="pos").astype(np.float32)
+    weights = []
+    everybody = None
+    if choice.share > 0:
+        everybody = _sum_of_maps(data, choice.whiten, dual, person, range(len(data.subjects)))
+    for i in range(len(data.subjects)):
+        own = _sum_of_maps(data, choice.whiten, dual, person, [i])
+        w = own if everybody is None else choice.share * everybody + (1 - choice.share) * own
+        if choice.whiten:  # the whitener is symmetric: fold it into the weights
+            w = apply_whitener(w, data.whitener[i], data.shapes[i])
+        weights.append(w)
+    return weights, bias.astype(np.float32)
+
+
+def _sum_of_maps(
+    data: StartData,
+    whiten: bool,
+    dual: npt.NDArray[np.float32],
+    person: npt.NDArray[np.int64],
+    people: Sequence[int] | range,
+) -> npt.NDArray[np.float32]:
+    parts = [dual[person == i].T @ _whitened(data, i, whiten) for i in people]
+    return np.asarray(sum(parts[1:], start=parts[0]))
