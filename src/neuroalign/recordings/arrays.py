@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,31 +10,21 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from neuroalign.errors import MissingDependencyError, NeuroalignError
+from neuroalign.errors import NeuroalignError
 from neuroalign.recordings.container import Dropped, Modality, Recordings, RecordingsInfo, Step
 from neuroalign.recordings.splits import Run, TestRule, choose_test_runs
+from neuroalign.recordings.volumes import read_series, usable_voxels, with_index
 from neuroalign.recordings.writer import RecordingsWriter
 from neuroalign.signals import steps
 from neuroalign.signals.fmri import (
-    c_order_index,
     detrend_runs,
     lagged_rows,
-    mask_series,
     zscore_runs,
     zscore_train,
 )
 
 ZScore = Literal["run", "train", "none"]
-_NIFTI = (".nii", ".nii.gz")
 _OWN_COLUMNS = ("subject", "stimulus", "label", "split", "session", "run")
-
-
-@dataclass(frozen=True)
-class _Series:
-    volumes: npt.NDArray[np.float32]
-    index: npt.NDArray[np.int64] | None = None
-    shape: tuple[int, int, int] | None = None
-    affine: npt.NDArray[np.float64] | None = None
 
 
 def prepare_arrays(
@@ -143,20 +132,20 @@ def prepare_arrays(
         licence=licence,
     )
     with RecordingsWriter(out, info, overwrite=overwrite) as writer:
-        for subject, rows in table.groupby("subject", sort=False).groups.items():
-            trials = table.loc[rows].reset_index(drop=True)
-            series = _read_series(paths[str(subject)], len(table), rows, mask)
+        for subject, rows in _people(table):
+            trials = table.iloc[rows].reset_index(drop=True)
+            series = read_series(paths[subject], len(table), rows, mask)
             if series.index is None and voxel_index is not None:
-                series = _with_index(series, voxel_index, volume_shape, index_base, index_order)
-            series, gone = _usable_voxels(series, trials, str(subject))
+                series = with_index(series, voxel_index, volume_shape, index_base, index_order)
+            series, gone = usable_voxels(series, trials, subject)
             dropped += gone
             volumes, kept, gone = _process(
-                series.volumes, trials, str(subject), detrend, zscore, lag, drop_labels, classes
+                series.volumes, trials, subject, detrend, zscore, lag, drop_labels, classes
             )
             dropped += gone
-            writer.append(str(subject), volumes, kept)
+            writer.append(subject, volumes, kept)
             if series.index is not None and series.shape is not None:
-                writer.set_volume(str(subject), series.index, series.shape, series.affine)
+                writer.set_volume(subject, series.index, series.shape, series.affine)
         writer.info = info.model_copy(update={"dropped": tuple(dropped)})
     return Recordings(out)
 
@@ -261,12 +250,17 @@ def _read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
 
 def _with_split(table: pd.DataFrame, rule: TestRule) -> pd.DataFrame:
     runs = [
-        Run(str(subject), run=str(run))
+        Run(subject, run=str(run))
         for subject, run in table[["subject", "run"]].drop_duplicates().itertuples(index=False)
     ]
     test = {(r.subject, r.run) for r in choose_test_runs(runs, rule)}
     keys = zip(table["subject"], table["run"], strict=True)
     return table.assign(split=["test" if key in test else "train" for key in keys])
+
+
+def _people(table: pd.DataFrame) -> list[tuple[str, npt.NDArray[np.int64]]]:
+    names = table["subject"].to_numpy(object)
+    return [(str(name), np.flatnonzero(names == name)) for name in dict.fromkeys(names)]
 
 
 def _paths(signals: str | Path | Mapping[str, str | Path], table: pd.DataFrame) -> dict[str, Path]:
@@ -280,111 +274,3 @@ def _paths(signals: str | Path | Mapping[str, str | Path], table: pd.DataFrame) 
             f"for {', '.join(signals)}."
         )
     return {p: Path(signals[p]) for p in people}
-
-
-def _read_series(
-    path: Path, n_table: int, rows: npt.NDArray[np.int64], mask: str | Path | None
-) -> _Series:
-    if not path.is_file():
-        raise NeuroalignError(f"{path} does not exist. Give a .npy array or a NIfTI series.")
-    if path.name.endswith(_NIFTI):
-        series = _read_nifti(path, mask)
-    else:
-        series = _Series(_read_npy(path))
-    found = len(series.volumes)
-    if found == n_table:
-        return _Series(series.volumes[rows], series.index, series.shape, series.affine)
-    if found != len(rows):
-        raise NeuroalignError(
-            f"{path} holds {found} volumes, but the trial table has {len(rows)} rows for this "
-            f"person ({n_table} in all). Each volume needs exactly one row, rest included."
-        )
-    return series
-
-
-def _read_npy(path: Path) -> npt.NDArray[np.float32]:
-    try:
-        volumes = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise NeuroalignError(f"{path} is not a readable .npy array: {error}.") from error
-    if volumes.ndim != 2 or volumes.dtype.kind not in "fiu":
-        raise NeuroalignError(
-            f"{path} holds {volumes.dtype} of the shape {volumes.shape}; expected numbers of the "
-            "shape (volumes, voxels)."
-        )
-    return np.asarray(volumes, np.float32)
-
-
-def _read_nifti(path: Path, mask: str | Path | None) -> _Series:
-    try:
-        import nibabel
-    except ImportError as error:
-        raise MissingDependencyError("nibabel", "fmri", "Reading NIfTI files") from error
-    if mask is None:
-        raise NeuroalignError(f"{path} is a NIfTI series: give a `mask` of the voxels to keep.")
-    try:
-        image, region = nibabel.load(path), nibabel.load(mask)
-        inside = np.asarray(region.dataobj)
-        data = np.asarray(image.dataobj, np.float32)
-    except (OSError, ValueError, nibabel.filebasedimages.ImageFileError) as error:
-        raise NeuroalignError(f"{path} or {mask} cannot be read as NIfTI: {error}.") from error
-    if inside.shape == data.shape[:3] and not np.allclose(image.affine, region.affine, atol=1e-3):
-        raise NeuroalignError(
-            f"{mask} and {path} have the same shape but lie at different places (their affines "
-            "differ). Resample the mask into the space of the series."
-        )
-    volumes, index = mask_series(data, inside)
-    return _Series(volumes, index, inside.shape, np.asarray(image.affine, float))
-
-
-def _with_index(
-    series: _Series,
-    voxel_index: str | Path,
-    volume_shape: tuple[int, int, int] | None,
-    base: int,
-    order: Literal["C", "F"],
-) -> _Series:
-    if volume_shape is None:
-        raise NeuroalignError("`voxel_index` needs `volume_shape`: the volume it points into.")
-    try:
-        index = np.load(voxel_index, allow_pickle=False).ravel()
-    except (ValueError, EOFError, OSError) as error:
-        raise NeuroalignError(f"{voxel_index} is not a readable .npy array: {error}.") from error
-    if len(index) != series.volumes.shape[1]:
-        raise NeuroalignError(
-            f"{voxel_index} names {len(index)} voxels, the signals have "
-            f"{series.volumes.shape[1]}. They must describe the same voxels in the same order."
-        )
-    shape = (int(volume_shape[0]), int(volume_shape[1]), int(volume_shape[2]))
-    flat = c_order_index(index, shape, base=base, order=order)
-    if len(np.unique(flat)) != len(flat):
-        raise NeuroalignError(f"{voxel_index} names a voxel twice.")
-    return _Series(series.volumes, flat, shape, series.affine)
-
-
-def _usable_voxels(
-    series: _Series, trials: pd.DataFrame, subject: str
-) -> tuple[_Series, list[Dropped]]:
-    """Leave out voxels that hold no number, or stand still throughout a run."""
-    finite = np.isfinite(series.volumes).all(axis=0)
-    still = np.zeros(len(finite), bool)
-    for _, rows in trials.groupby("run", sort=False):
-        block = series.volumes[rows.index.to_numpy()]
-        with np.errstate(invalid="ignore"):
-            still |= (block == block[0]).all(axis=0)
-    still &= finite
-    keep = finite & ~still
-    if keep.all():
-        return series, []
-    if not keep.any():
-        raise NeuroalignError(
-            f"subject {subject}: none of the {len(keep)} voxels can be used ({int((~finite).sum())}"
-            f" hold NaN or infinite values, {int(still.sum())} never change in some run)."
-        )
-    dropped = [
-        Dropped(where=f"{subject}, {int(mask.sum())} of {len(keep)} voxels", trials=0, reason=why)
-        for mask, why in ((~finite, "NaN or infinite"), (still, "never changes in some run"))
-        if mask.any()
-    ]
-    index = None if series.index is None else series.index[keep]
-    return _Series(series.volumes[:, keep], index, series.shape, series.affine), dropped

@@ -11,18 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from neuroalign.errors import MissingDependencyError, NeuroalignError
-from neuroalign.recordings.container import Channel, Dropped, Recordings, RecordingsInfo
-from neuroalign.recordings.quality import (
-    Finding,
-    Fingerprints,
-    findings_table,
-    inspect_recording,
-)
+from neuroalign.recordings.container import Recordings
+from neuroalign.recordings.continuous import UNITS, ContinuousReader
+from neuroalign.recordings.quality import findings_table
 from neuroalign.recordings.splits import Run, TestRule
 from neuroalign.recordings.staging import (
     Features,
@@ -33,10 +27,9 @@ from neuroalign.recordings.staging import (
     drop_untrainable,
     write_staged,
 )
-from neuroalign.signals import steps
 from neuroalign.signals.eeg import EEG_DEFAULTS
 from neuroalign.signals.meg import MEG_DEFAULTS
-from neuroalign.signals.preprocessing import Preprocessing, preprocess_run
+from neuroalign.signals.preprocessing import Preprocessing
 
 logger = logging.getLogger(__name__)
 
@@ -44,9 +37,6 @@ _EXTENSIONS = {
     "eeg": [".vhdr", ".edf", ".bdf", ".set"],
     "meg": [".fif", ".ds", ".sqd", ".con", ".meg4"],
 }
-#: Preprocessed numbers are kept in units of about 1: volts and teslas would underflow float16.
-_UNITS = {"eeg": ("µV", 1e6), "meg": ("fT", 1e15)}
-_MOST_INTERPOLATED = 0.1
 
 
 @dataclass(frozen=True)
@@ -133,17 +123,19 @@ def prepare_bids(
     root, out = Path(root), Path(out)
     settings = _settings(datatype, tmin, tmax, l_freq, h_freq, notch, resample, baseline, reject_uv)
     sources = list(_find(root, datatype, task, subjects))
-    reader = _Reader(datatype, settings, label_column, stimulus_column, classes, min_run_trials)
+    reader = ContinuousReader(
+        datatype, settings, label_column, stimulus_column, classes, min_run_trials
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.staging-", dir=out.parent) as folder:
-        staged = [s for source in sources if (s := reader.stage(source, Path(folder))) is not None]
+        staged = [s for source in sources if (s := _stage(source, reader, Path(folder)))]
         gap = max(5.0, 2 * settings.reach(reader.sfreq) + settings.tmax - settings.tmin)
         rules = SplitRules(test_runs, single_run, gap, min_trials)
         staged, few = assign_splits(staged, rules)
         labels = classes or sorted({x for s in staged for x in s.trials["label"].dropna()})
         staged, untrainable = drop_untrainable(staged, labels)
         dropped = (*reader.dropped, *few, *untrainable)
-        info = reader.describe(root, dropped, rules)
+        info = reader.describe(dropped, rules).model_copy(update=_provenance(root))
         return write_staged(
             staged,
             info,
@@ -152,189 +144,6 @@ def prepare_bids(
             findings=findings_table(reader.findings),
             overwrite=overwrite,
         )
-
-
-class _Reader:
-    """Reads runs one after the other, and remembers what must agree between them."""
-
-    def __init__(
-        self,
-        datatype: Literal["eeg", "meg"],
-        settings: Preprocessing,
-        label_column: str,
-        stimulus_column: str,
-        classes: Sequence[str] | None,
-        min_trials: int,
-    ) -> None:
-        self.datatype, self.settings = datatype, settings
-        self.columns = {"label": label_column, "stimulus": stimulus_column}
-        self.classes, self.min_trials = classes, min_trials
-        self.channels: tuple[Channel, ...] = ()
-        self.sfreq = 0.0
-        self.dropped: list[Dropped] = []
-        self.findings: list[Finding] = []
-        self._interpolated = 0
-        self._fingerprints = Fingerprints()
-
-    def stage(self, source: _Source, folder: Path) -> StagedRun | None:
-        name = source.run.name
-        logger.info("reading %s", name)
-        raw, events = _read_raw(source), _read_events(source)
-        if events is None:
-            return self._drop(name, 0, "there is no events.tsv beside it")
-        self.findings += (found := inspect_recording(raw, events, name))
-        data = raw.copy().pick(self.datatype, exclude=()).get_data()
-        copy = self._fingerprints.add(name, data)
-        if copy is not None:
-            what = f"the same signal as {copy[0]} ({copy[1]:.0%} of it)"
-            self.findings.append(Finding(name, what, "error", len(events)))
-            return self._drop(name, len(events), f"duplicate: {what}; the first is kept")
-        trials = self._select(events, name)
-        if len(trials) < self.min_trials:
-            reason = f"nearly empty: {len(trials)} trial(s), fewer than {self.min_trials}"
-            return self._drop(name, len(trials), reason)
-        raw.pick(self.datatype, exclude=())
-        if (reason := self._mend(raw, found, name)) or (reason := self._agree(raw, name)):
-            return self._drop(name, len(trials), reason)
-        return self._cut(source.run, raw, trials, folder)
-
-    def describe(self, root: Path, dropped: Sequence[Dropped], rules: SplitRules) -> RecordingsInfo:
-        """Return what is known before the epochs are standardised."""
-        description = _read_json(root / "dataset_description.json")
-        unit = _UNITS[self.datatype][0]
-        done = list(self.settings.steps(unit))
-        if self._interpolated:
-            done.insert(
-                0, steps.record("interpolate bad channels", by=("mne",), runs=self._interpolated)
-            )
-        rule = rules.test_runs
-        done.append(
-            steps.record(
-                "split",
-                by=(),
-                test_runs=rule if rule is None or isinstance(rule, (str, float)) else list(rule),
-                single_run=rules.single_run,
-                gap_s=round(rules.gap_s, 3),
-                min_trials=rules.min_trials,
-            )
-        )
-        return RecordingsInfo(
-            modality=self.datatype,
-            axes=("channels", "samples"),
-            units=unit,
-            sfreq=self.settings.rate(self.sfreq),
-            tmin=self.settings.tmin,
-            channels=self.channels,
-            steps=tuple(done),
-            dropped=tuple(dropped),
-            source=str(description.get("Name", root.name)),
-            licence=str(description.get("License", "")),
-        )
-
-    def _drop(self, where: str, trials: int, reason: str) -> None:
-        self.dropped.append(Dropped(where=where, trials=trials, reason=reason))
-
-    def _select(self, events: pd.DataFrame, name: str) -> pd.DataFrame:
-        """Keep the events that are trials; those without a known class or picture are listed."""
-        if not any(column in events for column in self.columns.values()):
-            raise NeuroalignError(
-                f"{name}: events.tsv has neither the column {self.columns['label']!r} nor "
-                f"{self.columns['stimulus']!r}, only {', '.join(events.columns)}. Say which "
-                "columns hold the class and the picture (`label_column`, `stimulus_column`)."
-            )
-        trials = pd.DataFrame(
-            {
-                key: events[column].astype("string")
-                if column in events
-                else pd.Series(pd.NA, index=events.index, dtype="string")
-                for key, column in self.columns.items()
-            }
-        ).assign(onset_s=events["onset"])
-        unlabelled = trials["label"].isna() & trials["stimulus"].isna()
-        unwanted = (
-            ~unlabelled & ~trials["label"].isin(list(self.classes))
-            if self.classes is not None
-            else ~unlabelled & False
-        )
-        timeless = ~np.isfinite(trials["onset_s"]) & ~unlabelled & ~unwanted
-        for mask, reason in (
-            (unlabelled, "event(s) with neither class nor picture"),
-            (unwanted, f"not of the classes {', '.join(self.classes or ())}"),
-            (timeless, "event(s) without an onset"),
-        ):
-            if mask.any():
-                self._drop(name, int(mask.sum()), reason)
-        return trials[~(unlabelled | unwanted | timeless)].reset_index(drop=True)
-
-    def _mend(self, raw: Any, found: Sequence[Finding], name: str) -> str:
-        """Interpolate a few unusable channels; return why the run cannot be used otherwise."""
-        bad = [f for f in found if f.severity == "error" and f.channel in raw.ch_names]
-        names = list(dict.fromkeys(str(f.channel) for f in bad))
-        if not names:
-            return ""
-        placed = all(
-            np.isfinite(c["loc"][:3]).all() and c["loc"][:3].any() for c in raw.info["chs"]
-        )
-        if len(names) > _MOST_INTERPOLATED * len(raw.ch_names) or not placed:
-            return (
-                f"{len(names)} of {len(raw.ch_names)} channels unusable ("
-                + "; ".join(f"{f.channel}: {f.count} {f.what}" for f in bad[:4])
-                + ")"
-            )
-        raw.info["bads"] = names
-        raw.interpolate_bads(reset_bads=True, verbose="error")
-        self._interpolated += 1
-        self.findings.append(
-            Finding(name, f"interpolated: {', '.join(names)}", "warning", len(names))
-        )
-        return ""
-
-    def _agree(self, raw: Any, name: str) -> str:
-        """Bring the channels into the order of the first run; say what does not fit it."""
-        sfreq = float(raw.info["sfreq"])
-        if not self.channels:
-            self.channels, self.sfreq = _channels(raw), sfreq
-        names = [c.name for c in self.channels]
-        lacking = [n for n in names if n not in raw.ch_names]
-        if lacking:
-            return f"lacks the channel(s) {', '.join(lacking)} that earlier runs have"
-        extra = [n for n in raw.ch_names if n not in names]
-        if extra:
-            self.findings.append(
-                Finding(name, f"further channels left out: {', '.join(extra)}", "note", len(extra))
-            )
-        raw.pick(names, exclude=())
-        if self.settings.resample is None and sfreq != self.sfreq:
-            raise NeuroalignError(
-                f"{name} was recorded at {sfreq:g} Hz, earlier runs at {self.sfreq:g} Hz. Give "
-                "`resample`, a rate to bring all of them to."
-            )
-        reach = self.settings.reach(sfreq)
-        if raw.n_times / sfreq <= 2 * reach:
-            return f"{raw.n_times / sfreq:.1f} s are shorter than the filter ({2 * reach:.1f} s)"
-        return ""
-
-    def _cut(self, run: Run, raw: Any, trials: pd.DataFrame, folder: Path) -> StagedRun | None:
-        unit, factor = _UNITS[self.datatype]
-        cut = preprocess_run(
-            raw.get_data() * factor,
-            float(raw.info["sfreq"]),
-            trials["onset_s"].to_numpy(np.float64),
-            self.settings,
-            channel_names=tuple(raw.ch_names),
-            unit=unit,
-        )
-        for reason in dict.fromkeys(cut.reasons[~cut.kept].tolist()):
-            mask = cut.reasons == reason
-            self._drop(run.name, int(mask.sum()), f"{reason}{_onsets(trials, mask)}")
-        kept = trials[cut.kept].reset_index(drop=True)
-        if len(kept) < self.min_trials:
-            reason = f"{len(kept)} trial(s) left after rejection, fewer than {self.min_trials}"
-            return self._drop(run.name, len(kept), reason)
-        path = folder / f"{run.name}.npy"
-        np.save(path, cut.epochs)
-        table = kept.assign(session=run.session, run=run.run, staged_row=np.arange(len(kept)))
-        return StagedRun(run, path, table)
 
 
 def _settings(
@@ -348,7 +157,7 @@ def _settings(
     baseline: tuple[float | None, float | None] | Literal["none"] | None,
     reject_uv: float | None,
 ) -> Preprocessing:
-    if datatype not in _UNITS:
+    if datatype not in UNITS:
         raise NeuroalignError(f"`datatype` must be 'eeg' or 'meg', got {datatype!r}.")
     if datatype == "meg" and reject_uv:
         raise NeuroalignError("`reject_uv` is in microvolts, which MEG does not measure.")
@@ -398,6 +207,15 @@ def _find(
         yield _Source(Run(f"sub-{path.subject}", path.session, path.run), path)
 
 
+def _stage(source: _Source, reader: ContinuousReader, folder: Path) -> StagedRun | None:
+    logger.info("reading %s", source.run.name)
+    events = _read_events(source)
+    if events is None:
+        reader.drop(source.run.name, 0, "there is no events.tsv beside it")
+        return None
+    return reader.stage(source.run, _read_raw(source), events, folder)
+
+
 def _read_raw(source: _Source) -> Any:
     mne_bids = _mne_bids()
     try:
@@ -430,33 +248,17 @@ def _read_events(source: _Source) -> pd.DataFrame | None:
     return events
 
 
-def _channels(raw: Any) -> tuple[Channel, ...]:
-    kinds = raw.get_channel_types()
-    places = [np.asarray(c["loc"][:3], float) for c in raw.info["chs"]]
-    return tuple(
-        Channel(name=name, type=kind, position=_position(place))
-        for name, kind, place in zip(raw.ch_names, kinds, places, strict=True)
-    )
-
-
-def _position(place: npt.NDArray[np.float64]) -> tuple[float, float, float] | None:
-    if not np.isfinite(place).all() or not place.any():
-        return None
-    return float(place[0]), float(place[1]), float(place[2])
-
-
-def _onsets(trials: pd.DataFrame, mask: npt.NDArray[np.bool_]) -> str:
-    onsets = trials.loc[mask, "onset_s"]
-    listed = ", ".join(f"{s:.3f}" for s in onsets[:6])
-    return f" (onset at {listed}{', ...' if len(onsets) > 6 else ''} s)"
-
-
-def _read_json(path: Path) -> dict[str, Any]:
+def _provenance(root: Path) -> dict[str, str]:
+    """Return name and licence of the dataset; the file is only recommended to be there."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads((root / "dataset_description.json").read_text())
     except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+        content = {}
+    description = content if isinstance(content, dict) else {}
+    return {
+        "source": str(description.get("Name", root.name)),
+        "licence": str(description.get("License", "")),
+    }
 
 
 def _mne_bids() -> Any:

@@ -134,9 +134,9 @@ def _inspect_signals(
     data: Signals, sfreq: float, names: tuple[str, ...], where: str
 ) -> Iterator[Finding]:
     missing = ~np.isfinite(data)
-    for position in np.flatnonzero(missing.any(axis=1)):
-        count = int(missing[position].sum())
-        yield _at(where, names[position], "sample(s) are NaN or infinite", "error", count)
+    for name, lost in zip(names, missing.sum(axis=1).tolist(), strict=True):
+        if lost:
+            yield _at(where, name, "sample(s) are NaN or infinite", "error", lost)
     data = np.where(missing, 0.0, data)
     steps = np.diff(data, axis=1)
     frozen = _longest_stretch((steps == 0).all(axis=0))

@@ -77,7 +77,7 @@ def choose_test_runs(runs: Sequence[Run], rule: TestRule) -> frozenset[Run]:
     return _named_runs(runs, people, [rule] if isinstance(rule, str) else list(rule))
 
 
-def hold_out_end(onsets_s: npt.ArrayLike, gap_s: float) -> npt.NDArray[np.str_]:
+def hold_out_end(onsets_s: npt.ArrayLike, gap_s: float) -> npt.NDArray[np.object_]:
     """Divide the trials of a single run in time: the last third is the test set.
 
     Parameters
@@ -89,13 +89,13 @@ def hold_out_end(onsets_s: npt.ArrayLike, gap_s: float) -> npt.NDArray[np.str_]:
 
     Returns
     -------
-    array of shape (n_trials,), str
+    array of shape (n_trials,), object
         "train", "gap" or "test".
     """
     onsets = np.asarray(onsets_s, np.float64)
     order = np.argsort(onsets, kind="stable")
     first_test = onsets[order[len(onsets) - len(onsets) // 3]] if len(onsets) >= 3 else np.inf
-    parts = np.full(len(onsets), "train", dtype=np.dtypes.StringDType())
+    parts = np.full(len(onsets), "train", dtype=object)
     parts[onsets > first_test - gap_s] = "gap"
     parts[onsets >= first_test] = "test"
     return parts

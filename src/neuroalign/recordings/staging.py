@@ -99,9 +99,8 @@ def assign_splits(
                 dropped.append(Dropped(where=item.run.name, trials=gap, reason=reason))
         else:
             held = item.run in test
-            trials = item.trials.assign(
-                split="test" if held else "train", held_out="run" if held else pd.NA
-            )
+            mark = pd.Series("run" if held else pd.NA, index=item.trials.index, dtype="string")
+            trials = item.trials.assign(split="test" if held else "train", held_out=mark)
         kept.append(replace(item, trials=trials))
     return kept, dropped
 
@@ -225,7 +224,7 @@ def _split_in_time(trials: pd.DataFrame, gap_s: float) -> tuple[pd.DataFrame, in
     parts = hold_out_end(trials["onset_s"].to_numpy(np.float64), gap_s)
     held = pd.Series(pd.NA, index=trials.index, dtype="string")
     held[parts == "test"] = "part of a run"
-    table = trials.assign(split=parts.astype(object), held_out=held)
+    table = trials.assign(split=parts, held_out=held)
     return table[parts != "gap"], int((parts == "gap").sum())
 
 

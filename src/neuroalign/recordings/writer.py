@@ -183,8 +183,8 @@ class RecordingsWriter:
             trial, first = (int(a[0]) for a in np.nonzero(~finite)[:2])
             raise NeuroalignError(
                 f"subject {subject}, trial {stream.trials + trial}: {int((~finite).sum())} "
-                f"value(s) are NaN or infinite (first in {self._feature_name(first)}). Drop such trials or "
-                "repair the recording before preparing it."
+                f"value(s) are NaN or infinite (first in {self._feature_name(first)}). "
+                "Drop such trials or repair the recording before preparing it."
             )
         others = (0, *range(2, data.ndim))
         low, high = data.min(others), data.max(others)

@@ -70,7 +70,8 @@ def cut_epochs(signals: npt.ArrayLike, onsets: npt.NDArray[np.int64], window: Wi
             "recorded. Leave these trials out first."
         )
     samples = onsets[:, None] + np.arange(window.first, window.last + 1)
-    return np.ascontiguousarray(data[:, samples].transpose(1, 0, 2), np.float32)
+    epochs: Floats = np.ascontiguousarray(data[:, samples].transpose(1, 0, 2), np.float32)
+    return epochs
 
 
 def subtract_baseline(
@@ -104,9 +105,11 @@ def subtract_baseline(
             "choose another baseline or none."
         )
     mean = epochs[:, :, start : end + 1].mean(axis=2, keepdims=True, dtype=np.float64)
-    return (epochs - mean).astype(np.float32)
+    corrected: Floats = (epochs - mean).astype(np.float32)
+    return corrected
 
 
 def peak_to_peak(epochs: Floats) -> Floats:
     """Return the range of each trial and channel, in the epochs' unit: (n_trials, channels)."""
-    return np.ptp(epochs, axis=2)
+    ranges: Floats = np.ptp(epochs, axis=2)
+    return ranges

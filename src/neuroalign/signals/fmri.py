@@ -121,7 +121,7 @@ def c_order_index(
     """
     flat = np.asarray(index, np.int64) - base
     size = int(np.prod(shape))
-    if order not in ("C", "F") or flat.size and not 0 <= flat.min() <= flat.max() < size:
+    if order not in ("C", "F") or (flat.size and not 0 <= flat.min() <= flat.max() < size):
         raise NeuroalignError(
             f"Voxel indices run from {flat.min() + base} to {flat.max() + base}, but a volume of "
             f"{shape} counted from {base} has {base} to {size - 1 + base}. "

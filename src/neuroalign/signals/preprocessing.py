@@ -84,8 +84,15 @@ class Preprocessing:
         if self.notch:
             done.append(steps.record("notch", by=("mne",), frequencies=list(self.notch)))
         if self.l_freq is not None or self.h_freq is not None:
-            band = {"l_freq": self.l_freq, "h_freq": self.h_freq}
-            done.append(steps.record("band-pass", by=("mne",), method="zero-phase FIR", **band))
+            done.append(
+                steps.record(
+                    "band-pass",
+                    by=("mne",),
+                    method="zero-phase FIR",
+                    l_freq=self.l_freq,
+                    h_freq=self.h_freq,
+                )
+            )
         if self.resample is not None:
             done.append(steps.record("resample", by=("mne", "scipy"), sfreq=self.resample))
         done.append(steps.record("epochs", tmin=self.tmin, tmax=self.tmax))
@@ -109,7 +116,7 @@ class RunEpochs:
     epochs : array of shape (n_kept, channels, samples), float32
     kept : bool array of shape (n_onsets,)
         The onsets that `epochs` belong to.
-    reasons : array of shape (n_onsets,), str
+    reasons : array of shape (n_onsets,), object (str)
         Why an onset was left out; empty where it was kept.
     sfreq : float
         Samples per second of the epochs.
@@ -117,7 +124,7 @@ class RunEpochs:
 
     epochs: Floats
     kept: Mask
-    reasons: npt.NDArray[np.str_]
+    reasons: npt.NDArray[np.object_]
     sfreq: float
 
 
@@ -159,7 +166,7 @@ def preprocess_run(
     onsets = onset_samples(onsets_s, rate)
     window = Window.of(settings.tmin, settings.tmax, rate)
     starts, ends = inside(onsets, window, data.shape[1])
-    reasons = np.full(len(onsets), "", dtype=np.dtypes.StringDType())
+    reasons = np.full(len(onsets), "", dtype=object)
     reasons[~starts] = "the epoch begins before the recording"
     reasons[starts & ~ends] = "the epoch ends after the recording"
     kept = starts & ends
