@@ -13,8 +13,8 @@ from neuroalign.recordings.container import Modality
 # Where the modalities differ. The signal-to-noise ratios are calibrated on the pictures that ship
 # with the package, so that the ideal observer neither fails nor succeeds every time.
 _DEFAULTS: dict[str, dict[str, Any]] = {
-    "eeg": {"subjects": 3, "snr": 0.03, "sfreq": 125.0, "channels": 128, "noise_sd": 10.0},
-    "meg": {"subjects": 3, "snr": 0.03, "sfreq": 120.0, "channels": 272, "noise_sd": 200.0},
+    "eeg": {"subjects": 3, "snr": 0.06, "sfreq": 125.0, "channels": 128, "noise_sd": 10.0},
+    "meg": {"subjects": 3, "snr": 0.04, "sfreq": 120.0, "channels": 272, "noise_sd": 200.0},
     "fmri": {"subjects": 4, "snr": 0.03, "noise_sd": 1.0},
 }
 
@@ -71,8 +71,8 @@ class SimulationConfig(BaseModel):
         default=10,
         ge=1,
         description="Picture features that the brain responds to (K). Ten leading components "
-        "hold about half the variance of an embedding of 400 pictures, and can still be learnt "
-        "from a few hundred of them.",
+        "hold about a third of the variance of the demonstration's embedding, and can still be "
+        "learnt from a few hundred pictures.",
     )
     early_share: float = Field(
         default=0.3,

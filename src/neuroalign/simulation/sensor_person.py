@@ -17,7 +17,10 @@ Signals = npt.NDArray[np.float32]
 _EARLY = (0.09, 0.12)  # peak latencies, s
 _LATE = (0.17, 0.38)
 _EVOKED_LATENCIES = (0.1, 0.17, 0.3)
+_EARLIEST = 0.05
+_WIDEST = 0.06
 _BACKGROUND_SOURCES = 400
+_TURN = 0.3  # spread over people of a source's direction, per axis of a unit vector
 _OUTERMOST = 0.9  # of the brain's radius
 
 
@@ -84,63 +87,80 @@ class SensorPerson:
         return np.asarray(over_channels * over_time)
 
 
-def sensor_people(config: SimulationConfig, seed: int) -> tuple[Head, list[SensorPerson]]:
-    """Draw the people of an EEG or MEG simulation."""
-    head = eeg_head(config.channels) if config.modality == "eeg" else meg_head(config.channels)
-    # The layout of sources is that of mankind: the same for EEG and MEG, and for every person
-    # but for the jitter.
-    group = np.random.default_rng([config.seed, 0])
-    early = config.early_latents
-    places = np.concatenate(
-        [
-            _places(group, config.latents - early, centre=(0.75, -0.35, -0.25)),
-            _places(group, early, centre=(0.25, -0.8, 0.1)),
-            _places(group, len(_EVOKED_LATENCIES), centre=(0.5, -0.6, 0.0)),
-        ]
-    )
-    moments = _mostly_tangential(group, places)
-    latencies = np.concatenate(
-        [
-            np.linspace(*_LATE, max(config.latents - early, 1))[: config.latents - early],
-            np.linspace(*_EARLY, max(early, 1))[:early],
-            _EVOKED_LATENCIES,
-        ]
-    )
-    widths = 0.25 * latencies * group.uniform(0.8, 1.2, len(latencies))
-    widths = np.minimum(widths, 0.06)
+@dataclass(frozen=True)
+class _Layout:
+    """Where and when the sources of the latents (first K rows) and of the evoked response act."""
 
+    places: Array
+    moments: Array
+    latencies: Array
+    widths: Array
+
+
+def sensor_people(config: SimulationConfig, stream: int) -> tuple[Head, list[SensorPerson]]:
+    """Draw the people of an EEG or MEG simulation.
+
+    `stream` tells the modalities apart: it decides the people, but not the layout of sources,
+    which is that of mankind.
+    """
+    head = eeg_head(config.channels) if config.modality == "eeg" else meg_head(config.channels)
+    group = np.random.default_rng([config.seed, 0])
+    layout = _draw_layout(config, group)
     space = config.noise_sd**2 * _space_covariance(config, head, group)
     time = _time_covariance(config)
-    people = []
-    for person in range(config.subjects):
-        rng = np.random.default_rng([config.seed, seed, person, 1])
-        jitter = config.location_jitter / head.radius * rng.standard_normal(places.shape)
-        own_places = _inside(places + jitter)
-        own_moments = moments + 0.3 * rng.standard_normal(moments.shape)
-        strength = np.exp(config.person_spread * rng.standard_normal())
-        single = np.exp(0.2 * rng.standard_normal(len(places)))
-        own_latencies = latencies + config.latency_jitter * rng.standard_normal(len(latencies))
-        own_latencies = np.clip(own_latencies, 0.05, None)
-        field = head.leadfield(own_places, own_moments) * single
-        courses = _courses(config.times, own_latencies, widths)
-        patterns, evoked = field[:, : config.latents], field[:, config.latents :]
-        patterns = patterns / np.linalg.norm(patterns, axis=0)
-        patterns = patterns * single[: config.latents]
-        evoked = evoked / np.linalg.norm(evoked, axis=0)
-        common = evoked @ courses[config.latents :]
-        courses = courses[: config.latents]
-        after = config.times > 0
-        # Over pictures the latents are uncorrelated with mean variance 1, so the power of the
-        # signal is that of its rank-one parts, summed.
-        power = np.mean((patterns**2) @ (courses[:, after] ** 2))
-        scale = np.sqrt(config.snr * np.trace(space) / len(space) / power) * strength
-        level = config.evoked * scale * np.sqrt(power / np.mean(common[:, after] ** 2))
-        people.append(
-            SensorPerson(
-                scale * patterns, courses, level * common, space, time, config.latent_noise
-            )
-        )
+    people = [
+        _draw(config, head, layout, space, time, np.random.default_rng([config.seed, stream, p, 1]))
+        for p in range(config.subjects)
+    ]
     return head, people
+
+
+def _draw_layout(config: SimulationConfig, rng: np.random.Generator) -> _Layout:
+    early = config.early_latents
+    late = config.latents - early
+    places = np.concatenate(
+        [
+            _places(rng, late, centre=(0.75, -0.35, -0.25)),  # ventral temporal
+            _places(rng, early, centre=(0.25, -0.8, 0.1)),  # occipital
+            _places(rng, len(_EVOKED_LATENCIES), centre=(0.5, -0.6, 0.0)),
+        ]
+    )
+    latencies = np.concatenate(
+        [np.linspace(*_LATE, late), np.linspace(*_EARLY, early), _EVOKED_LATENCIES]
+    )
+    widths = np.minimum(0.25 * latencies * rng.uniform(0.8, 1.2, len(latencies)), _WIDEST)
+    return _Layout(places, _mostly_tangential(rng, places), latencies, widths)
+
+
+def _draw(
+    config: SimulationConfig,
+    head: Head,
+    layout: _Layout,
+    space: Array,
+    time: Array,
+    rng: np.random.Generator,
+) -> SensorPerson:
+    jitter = config.location_jitter / head.radius * rng.standard_normal(layout.places.shape)
+    turn = _TURN * rng.standard_normal(layout.moments.shape)
+    delay = config.latency_jitter * rng.standard_normal(len(layout.latencies))
+    gains = np.exp(config.person_spread * rng.standard_normal(len(layout.places)))
+    strength = np.exp(config.person_spread * rng.standard_normal())
+
+    fields = head.leadfield(_inside(layout.places + jitter), layout.moments + turn)
+    # Every source is seen about equally well, so that no latent is lost to a deep dipole.
+    fields *= gains / np.linalg.norm(fields, axis=0)
+    latencies = np.maximum(layout.latencies + delay, _EARLIEST)
+    courses = _courses(config.times, latencies, layout.widths)
+    k, after = config.latents, config.times > 0
+    patterns, common = fields[:, :k], fields[:, k:] @ courses[k:]
+    # Over pictures the latents are uncorrelated with mean variance 1, so the power of the signal
+    # is that of its rank-one parts, summed.
+    power = np.mean(patterns**2 @ courses[:k, after] ** 2)
+    scale = strength * np.sqrt(config.snr * config.noise_sd**2 / power)
+    level = config.evoked * scale * np.sqrt(power / np.mean(common[:, after] ** 2))
+    return SensorPerson(
+        scale * patterns, courses[:k], level * common, space, time, config.latent_noise
+    )
 
 
 def _places(rng: np.random.Generator, n: int, centre: tuple[float, float, float]) -> Array:

@@ -87,10 +87,10 @@ class VoxelPerson:
         return tuning - shared @ np.linalg.solve(core, self.shared.T @ tuning)
 
 
-def voxel_people(config: SimulationConfig, seed: int) -> list[VoxelPerson]:
+def voxel_people(config: SimulationConfig, stream: int) -> list[VoxelPerson]:
     """Draw the people of an fMRI simulation."""
     return [
-        _draw(config, np.random.default_rng([config.seed, seed, person, 1]))
+        _draw(config, np.random.default_rng([config.seed, stream, person, 1]))
         for person in range(config.subjects)
     ]
 
