@@ -17,9 +17,9 @@ import pandas as pd
 
 from neuroalign.errors import NeuroalignError
 from neuroalign.files import atomic_folder
-from neuroalign.recordings.container import (
+from neuroalign.recordings.container import Recordings
+from neuroalign.recordings.schema import (
     TRIAL_COLUMNS,
-    Recordings,
     RecordingsInfo,
     SubjectInfo,
     Volume,
