@@ -84,8 +84,8 @@ def bootstrap_interval(
     draws = []
     step = max(1, _DRAWS // n)
     for start in range(0, n_boot, step):
-        counts = rng.multinomial(n, np.full(n, 1 / n), size=min(step, n_boot - start))
-        draws.append((counts @ sums) / (counts @ totals))
+        drawn = rng.integers(0, n, (min(step, n_boot - start), n))
+        draws.append(sums[drawn].sum(axis=1) / totals[drawn].sum(axis=1))
     low, high = np.quantile(np.concatenate(draws), [tail, 1 - tail])
     return Interval(value, float(low), float(high), n)
 
