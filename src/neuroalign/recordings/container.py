@@ -30,6 +30,7 @@ from neuroalign.recordings.schema import (
     Modality,
     RecordingsInfo,
     Step,
+    SubjectInfo,
     validate_trials,
 )
 
@@ -88,10 +89,12 @@ class Recordings:
 
     def feature_shape(self, subject: str) -> tuple[int, ...]:
         """Return the shape of one trial of `subject`."""
-        return self.info.subjects[subject].shape
+        return self._subject(subject).shape
 
     def select(self, **conditions: object) -> Recordings:
         """Keep the items whose columns equal a value, or one of a list of values.
+
+        Columns of text are compared as text (`run=3` finds "3"); a missing value equals nothing.
 
         Examples
         --------
@@ -105,13 +108,19 @@ class Recordings:
                     f"there are {', '.join(self.trials.columns)}."
                 )
             values = self.trials[column]
-            several = isinstance(wanted, (list, tuple, set, np.ndarray))
-            keep &= (values.isin(list(wanted)) if several else values == wanted).to_numpy()  # type: ignore[call-overload]
+            several = isinstance(wanted, (list, tuple, set, frozenset, np.ndarray, pd.Series))
+            accepted: list[Any] = list(wanted) if several else [wanted]  # type: ignore[call-overload]
+            if pd.api.types.is_string_dtype(values.dtype):
+                accepted = [str(value) for value in accepted]
+            keep &= values.isin(accepted).to_numpy(bool) & values.notna().to_numpy(bool)
         return self.take(np.flatnonzero(keep))
 
     def take(self, items: npt.ArrayLike) -> Recordings:
-        """Return the view that holds the items at these positions, in this order."""
-        positions = np.asarray(items, np.int64)
+        """Return the view that holds the items at these positions, in this order.
+
+        A boolean array with one entry per item keeps the items where it is true.
+        """
+        positions = self._positions(items)
         lengths = np.diff(self._offsets)[positions]
         return self._view(
             self.trials.iloc[positions].reset_index(drop=True),
@@ -126,8 +135,14 @@ class Recordings:
         """
         if "subject" not in by:
             raise NeuroalignError("Trials of different people cannot be averaged: add 'subject'.")
+        unknown = [column for column in by if column not in self.trials]
+        if unknown:
+            raise NeuroalignError(
+                f"{self.path}: no column(s) {', '.join(unknown)} to average by; "
+                f"there are {', '.join(self.trials.columns)}."
+            )
         if len(self) == 0:
-            return self
+            return self._view(self.trials.assign(n_averaged=0), self._rows, self._offsets)
         group = self.trials.groupby(list(by), sort=False, dropna=False).ngroup().to_numpy()
         order = np.argsort(group, kind="stable")
         starts = np.flatnonzero(np.diff(group[order], prepend=-1))
@@ -155,9 +170,10 @@ class Recordings:
         -------
         ndarray of shape (n_items, ...features), float32
         """
-        positions = np.arange(len(self)) if items is None else np.asarray(items, np.int64)
-        names = self.trials["subject"].to_numpy()[positions]
-        shapes = {self.feature_shape(s) for s in dict.fromkeys(names)}
+        positions = np.arange(len(self)) if items is None else self._positions(items)
+        names = self.trials["subject"].to_numpy(object)[positions]
+        people = dict.fromkeys(names) if len(names) else self.info.subjects
+        shapes = {self.feature_shape(s) for s in people}
         if len(shapes) != 1:
             raise NeuroalignError(
                 f"{self.path}: one array cannot hold trials of the shapes {sorted(shapes)}; "
@@ -173,7 +189,7 @@ class Recordings:
         self, size: int = 256
     ) -> Iterator[tuple[str, npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
         """Yield (subject, positions, signals) for at most `size` items of one person at a time."""
-        names = self.trials["subject"].to_numpy()
+        names = self.trials["subject"].to_numpy(object)
         for subject in self.subjects:
             positions = np.flatnonzero(names == subject)
             for start in range(0, len(positions), size):
@@ -196,7 +212,7 @@ class Recordings:
 
     def voxel_index(self, subject: str) -> npt.NDArray[np.int64] | None:
         """Return the C-order flat index of each voxel in the person's volume, if known."""
-        volume = self.info.subjects[subject].volume
+        volume = self._subject(subject).volume
         return None if volume is None else np.load(self.path / volume.index_file)
 
     def _view(
@@ -206,6 +222,33 @@ class Recordings:
         view.path, view.info, view.trials = self.path, self.info, trials
         view._rows, view._offsets = rows, offsets
         return view
+
+    def _subject(self, subject: str) -> SubjectInfo:
+        try:
+            return self.info.subjects[subject]
+        except KeyError as error:
+            raise NeuroalignError(
+                f"{self.path}: no subject {subject!r}; there are {', '.join(self.info.subjects)}."
+            ) from error
+
+    def _positions(self, items: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        chosen = np.asarray(items)
+        if chosen.dtype == bool:
+            if chosen.shape != (len(self),):
+                raise NeuroalignError(
+                    f"A boolean choice of items needs one entry for each of the {len(self)} "
+                    f"items, got the shape {chosen.shape}."
+                )
+            return np.flatnonzero(chosen)
+        if chosen.size and chosen.dtype.kind not in "iu":
+            raise NeuroalignError(f"Items are chosen by whole numbers, got {chosen.dtype}.")
+        positions: npt.NDArray[np.int64] = chosen.astype(np.int64).ravel()
+        if positions.size and not -len(self) <= positions.min() <= positions.max() < len(self):
+            raise NeuroalignError(
+                f"{self.path}: items {positions.min()} to {positions.max()} were asked for, but "
+                f"this view holds {len(self)} (0 to {len(self) - 1})."
+            )
+        return positions
 
     def _signal_path(self, subject: str) -> Path:
         return self.path / "signals" / f"{subject}.npy"
@@ -243,7 +286,8 @@ class Recordings:
         for start in range(0, len(rows), step):
             out[start : start + step] = signals[rows[start : start + step]]
             # Without this, pages once read count as this process's memory for ever.
-            mapped.madvise(mmap.MADV_DONTNEED)
+            if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+                mapped.madvise(mmap.MADV_DONTNEED)
         if (lengths == 1).all():
             return out
         starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
@@ -262,7 +306,7 @@ def _read_info(path: Path) -> RecordingsInfo:
     file = path / "recordings.json"
     try:
         content = json.loads(file.read_text())
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise NeuroalignError(
             f"{path} is not a recordings folder: it has no recordings.json. "
             "Give the folder that `neuroalign prepare` or `neuroalign simulate` wrote."

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow
 
 from neuroalign.errors import NeuroalignError
 from neuroalign.files import atomic_folder
@@ -25,6 +26,13 @@ from neuroalign.recordings.schema import (
     Volume,
     validate_trials,
 )
+
+_DTYPES: dict[str, Any] = {
+    **dict.fromkeys(("subject", "stimulus", "label", "split", "session", "run"), "string"),
+    "onset_s": "float64",
+    "repetition": "Int64",
+    "array_row": "int64",
+}
 
 
 @dataclass
@@ -114,11 +122,7 @@ class RecordingsWriter:
             Counts or shapes do not fit, or a value is NaN or infinite.
         """
         data = np.asarray(signals)
-        if data.ndim != len(self.info.axes) + 1:
-            raise NeuroalignError(
-                f"subject {subject}: signals have {data.ndim - 1} feature axes, expected "
-                f"{len(self.info.axes)} ({', '.join(self.info.axes)}) after the trial axis."
-            )
+        self._check_axes(subject, data)
         if len(data) != len(trials):
             raise NeuroalignError(
                 f"subject {subject}: {len(data)} trials of signals but {len(trials)} rows in the "
@@ -164,6 +168,24 @@ class RecordingsWriter:
         """Keep a further table, such as the findings about the raw files, as `<name>.tsv`."""
         table.to_csv(self._partial / f"{name}.tsv", sep="\t", index=False)
 
+    def _check_axes(self, subject: str, data: npt.NDArray[Any]) -> None:
+        if data.ndim != len(self.info.axes) + 1:
+            raise NeuroalignError(
+                f"subject {subject}: signals have {data.ndim - 1} feature axes, expected "
+                f"{len(self.info.axes)} ({', '.join(self.info.axes)}) after the trial axis."
+            )
+        for axis, names in (
+            ("channels", [c.name for c in self.info.channels]),
+            ("frequencies", self.info.frequencies),
+        ):
+            if names and axis in self.info.axes:
+                found = data.shape[1 + self.info.axes.index(axis)]
+                if found != len(names):
+                    raise NeuroalignError(
+                        f"subject {subject}: the signals have {found} {axis}, but {len(names)} "
+                        "were announced for these recordings."
+                    )
+
     def _open(self, subject: str, shape: tuple[int, ...]) -> _Stream:
         if not subject or Path(subject).name != subject:
             raise NeuroalignError(f"{subject!r} cannot name a subject: it must be a file name.")
@@ -201,6 +223,11 @@ class RecordingsWriter:
             raise NeuroalignError(f"{self.out}: no trials were written.")
         subjects = {}
         for subject, stream in self._streams.items():
+            if stream.trials == 0:
+                raise NeuroalignError(
+                    f"subject {subject} has no trials. Leave this person out, or give trials."
+                )
+            self._check_volume(subject, stream)
             self._check_constant(subject, stream)
             stream.file.seek(0)
             _write_header(stream.file, self.dtype, (stream.trials, *stream.shape))
@@ -214,18 +241,40 @@ class RecordingsWriter:
                 volume=self._volumes.get(subject),
             )
         trials = pd.concat(self._tables, ignore_index=True)
-        for column in ("subject", "stimulus", "label", "split", "session", "run"):
-            trials[column] = trials[column].astype("string")
-        trials["onset_s"] = trials["onset_s"].astype("float64")
-        trials["repetition"] = trials["repetition"].astype("Int64")
-        trials["array_row"] = trials["array_row"].astype("int64")
+        for column, dtype in _DTYPES.items():
+            try:
+                trials[column] = trials[column].astype(dtype)
+            except (TypeError, ValueError) as error:
+                raise NeuroalignError(
+                    f"{self.out}: the column {column!r} of the trial table cannot be stored as "
+                    f"{dtype}: {error}."
+                ) from error
         validate_trials(trials, {s: i.trials for s, i in subjects.items()}, str(self.out))
-        trials.to_parquet(self._partial / "trials.parquet", index=False)
+        try:
+            trials.to_parquet(self._partial / "trials.parquet", index=False)
+        except pyarrow.ArrowException as error:
+            raise NeuroalignError(
+                f"{self.out}: the trial table cannot be stored: {error}. A column must hold "
+                "values of one kind."
+            ) from error
         info = self.info.model_copy(update={"subjects": subjects})
         (self._partial / "recordings.json").write_text(info.model_dump_json(indent=2) + "\n")
         if info.dropped:
             pd.DataFrame([d.model_dump() for d in info.dropped]).to_csv(
                 self._partial / "dropped.tsv", sep="\t", index=False
+            )
+
+    def _check_volume(self, subject: str, stream: _Stream) -> None:
+        volume = self._volumes.get(subject)
+        if volume is None:
+            return
+        index = np.load(self._partial / volume.index_file)
+        size = int(np.prod(volume.shape))
+        if index.shape != stream.shape or not 0 <= index.min() <= index.max() < size:
+            raise NeuroalignError(
+                f"subject {subject}: {index.size} voxel indices from {index.min()} to "
+                f"{index.max()} do not describe {stream.shape[0]} voxels of a volume of "
+                f"{volume.shape} (0 to {size - 1})."
             )
 
     def _check_constant(self, subject: str, stream: _Stream) -> None:
