@@ -179,7 +179,7 @@ def _checked_layer(layer: int | None, n_blocks: int, source: str) -> int | None:
 
 
 def _pil_only() -> dict[str, Any]:
-    """Return what asks for preprocessing with Pillow: torchvision is not needed, nor its numbers."""
+    """Return what asks for preprocessing with Pillow, so that torchvision is not needed."""
     import transformers
 
     new = int(transformers.__version__.split(".")[0]) >= 5

@@ -47,14 +47,14 @@ def class_targets(labels: Sequence[str], pictures: Embeddings) -> Embeddings:
         raise NeuroalignError(
             f"Class targets need at least one class, and a name for each; got {classes[:5]}."
         )
-    own = pictures.items["label"].astype(object).to_numpy()
+    own = pictures.items["label"].fillna("").to_numpy(str)
     targets, sources = {}, {}
     for name in classes:
-        members = pictures.vectors[[label is not pd.NA and label == name for label in own]]
+        members = np.asarray(pictures.vectors[own == name], np.float64)
         if len(members):
-            targets[name] = _unit(members.mean(0, dtype=np.float64))
+            targets[name] = _unit(members.mean(0))
             sources[name] = f"mean of {len(members)} picture{'s' if len(members) > 1 else ''}"
-    taken = [_unit(pictures.vectors.mean(0, dtype=np.float64)), *targets.values()]
+    taken = [_unit(np.asarray(pictures.vectors, np.float64).mean(0)), *targets.values()]
     # Sorted, so that a class's code does not depend on the order in which classes are listed.
     for name in sorted(set(classes) - set(targets)):
         targets[name] = _code_vector(name, np.stack(taken))
@@ -83,11 +83,12 @@ def _code_vector(name: str, taken: npt.NDArray[np.float64]) -> npt.NDArray[np.fl
     if np.linalg.norm(left) < _FEWEST_LEFT:
         raise NeuroalignError(
             f"The class {name!r} has no pictures, and a space of {taken.shape[1]} dimensions has "
-            f"no room for a code vector beside {len(taken)} others. Give pictures for the classes, or "
-            "use an encoder with more dimensions."
+            f"no room for a code vector beside {len(taken)} others. Give pictures for the classes, "
+            "or use an encoder with more dimensions."
         )
     return _unit(left - span.T @ (span @ left))
 
 
-def _unit(vector: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _unit(vector: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    vector = np.asarray(vector, np.float64)
     return np.asarray(vector / np.linalg.norm(vector))
