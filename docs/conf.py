@@ -43,7 +43,9 @@ apidoc_modules = [
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_default_options = {
-    "exclude-members": "model_config",
+    # Neither pydantic's settings nor the methods that scikit-learn adds are ours to document.
+    "exclude-members": "model_config, set_fit_request, set_predict_request, set_score_request, "
+    "set_transform_request",
     "ignore-module-all": True,  # each name once, in the module that defines it
 }
 napoleon_google_docstring = False
