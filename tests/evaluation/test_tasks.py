@@ -110,7 +110,7 @@ def test_random_decoders_score_chance_in_each_metric(task, known):
     if known == "class":
         queries = class_only(queries)
     values, chance = {}, {}
-    for seed in range(30):
+    for seed in range(20):
         a, b = random_like(queries, 2 * seed), random_like(gallery, 2 * seed + 1)
         for s in score(a, b, n_boot=2):
             values.setdefault((s.metric, s.subject), []).append(s.value)
@@ -125,7 +125,7 @@ def test_intervals_of_random_decoders_hold_chance():
     items = pictures(96).items
     rng = np.random.default_rng(4)
     held = {}
-    for seed in range(80):
+    for seed in range(60):
         scores = rng.normal(size=(96, 96))
         for s in score_matrix(
             scores, items, items, pictures=pictures(96), n_boot=300, seed=seed, **DESCRIBED
@@ -143,10 +143,10 @@ def test_uneven_repeats_in_the_gallery_enter_chance():
     values = retrieval_values(random_like(few, 5), gallery, few)
     np.testing.assert_allclose(values["top1"].chance, [9 / 16] + [1 / 16] * 7)
     drawn = []
-    for seed in range(150):
+    for seed in range(100):
         found = retrieval_values(random_like(few, seed), random_like(gallery, 1000 + seed), few)
         drawn.append(found["two_way_retrieved"].values)
-    error = np.std(drawn, axis=0) / np.sqrt(150)
+    error = np.std(drawn, axis=0) / np.sqrt(100)
     assert (np.abs(np.mean(drawn, axis=0) - values["two_way_retrieved"].chance) < 4 * error).all()
 
 

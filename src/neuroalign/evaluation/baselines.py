@@ -135,7 +135,7 @@ def _target_vectors(
     out = np.zeros((len(names), targets.vectors.shape[1]), np.float32)
     known, code = np.unique(targets.items[column].map(str).to_numpy(str), return_inverse=True)
     wanted = names[present].map(str).to_numpy(str)
-    missing = sorted(set(wanted) - set(known))
+    missing = sorted(set(wanted.tolist()) - set(known.tolist()))
     if missing:
         raise NeuroalignError(
             f"{len(missing)} {column} value(s) of the training trials have no picture embedding "

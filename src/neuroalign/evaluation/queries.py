@@ -195,10 +195,43 @@ def query_values(
                 rows = np.arange(part.start, part.stop)[usable[part]]
                 out[rows] = metric(scores[usable[part]], ids[0][rows], ids[1])
 
-    clusters = _clusters(queries, cluster)
-    found: dict[str, QueryValues] = {}
+    found = _Found(n_queries, n_gallery, _clusters(queries, cluster))
+    for prefix, ids, usable in (("", items, with_item), ("class_", classes, with_class)):
+        if ids is not None and usable is not None:
+            for k in _KS:
+                if k < n_gallery:
+                    level = chance_top_k(*ids, k)
+                    found.add(f"{prefix}top{k}", top_k(best, *ids, k), level, usable)
+    if classes is not None and with_class is not None:
+        level_class = chance_class_accuracy(classes[1])
+        found.add("class_accuracy", nearest, level_class, with_class)
+        found.add("balanced_accuracy", nearest, level_class, with_class, balance=classes[0])
+    if with_pair is not None:
+        why = ""
+        if with_item is None:
+            why = "over classes: " + (
+                "the picture is not known" if items is None else "no picture is on both sides"
+            )
+        found.add("two_way_embedding", pair, CHANCE_TWO_WAY, with_pair, why)
+    if pictures is not None:
+        _add_retrieved(found, queries, gallery, items, classes, best[:, 0], pictures)
+    if not found.metrics:
+        raise NeuroalignError(
+            "No metric can be computed: queries and candidates share neither a picture nor a "
+            "class, and no picture embeddings were given to compare them by."
+        )
+    return found.metrics
+
+
+class _Found:
+    """The metrics of one retrieval, as they are found."""
+
+    def __init__(self, n_queries: int, n_gallery: int, clusters: npt.NDArray[Any]) -> None:
+        self.n_queries, self.n_gallery, self.clusters = n_queries, n_gallery, clusters
+        self.metrics: dict[str, QueryValues] = {}
 
     def add(
+        self,
         metric: str,
         values: Values,
         chance: Values | float,
@@ -206,52 +239,25 @@ def query_values(
         note: str = "",
         balance: Codes | None = None,
     ) -> None:
+        """Keep the values of the usable queries, and say so where they are not all."""
         rows = np.flatnonzero(usable)
-        level = np.broadcast_to(np.asarray(chance, np.float64), n_queries)[rows]
-        if len(rows) < n_queries:
-            note = "; ".join(
-                filter(None, [note, f"the other {n_queries - len(rows)} have no right candidate"])
-            )
-        found[metric] = QueryValues(
+        if len(rows) < self.n_queries:
+            rest = f"the other {self.n_queries - len(rows)} have no right candidate"
+            note = f"{note}; {rest}" if note else rest
+        self.metrics[metric] = QueryValues(
             metric,
             rows,
             values[rows],
-            level,
-            clusters[rows],
-            n_gallery,
+            np.broadcast_to(np.asarray(chance, np.float64), self.n_queries)[rows],
+            self.clusters[rows],
+            self.n_gallery,
             note,
             None if balance is None else balance[rows],
         )
 
-    for prefix, ids, usable in (("", items, with_item), ("class_", classes, with_class)):
-        if ids is not None and usable is not None:
-            for k in _KS:
-                if k < n_gallery:
-                    level = chance_top_k(*ids, k)
-                    add(f"{prefix}top{k}", top_k(best, *ids, k), level, usable)
-    if classes is not None and with_class is not None:
-        level_class = chance_class_accuracy(classes[1])
-        add("class_accuracy", nearest, level_class, with_class)
-        add("balanced_accuracy", nearest, level_class, with_class, balance=classes[0])
-    if with_pair is not None:
-        why = ""
-        if with_item is None:
-            why = "over classes: " + (
-                "the picture is not known" if items is None else "no picture is on both sides"
-            )
-        add("two_way_embedding", pair, CHANCE_TWO_WAY, with_pair, why)
-    if pictures is not None:
-        _add_retrieved(add, queries, gallery, items, classes, best[:, 0], pictures)
-    if not found:
-        raise NeuroalignError(
-            "No metric can be computed: queries and candidates share neither a picture nor a "
-            "class, and no picture embeddings were given to compare them by."
-        )
-    return found
-
 
 def _add_retrieved(
-    add: Any,
+    found: _Found,
     queries: pd.DataFrame,
     gallery: pd.DataFrame,
     items: tuple[Codes, Codes] | None,
@@ -275,7 +281,7 @@ def _add_retrieved(
         vectors[np.searchsorted(codes, ids[0])],
         vectors[np.searchsorted(codes, candidates)],
     )
-    add(
+    found.add(
         "two_way_retrieved",
         two_way_from_retrieved(mine, theirs, own, place[first]),
         chance_two_way_from_retrieved(mine, theirs, own, multiplicity),
@@ -288,7 +294,7 @@ def _judge(pictures: Embeddings, column: str, names: Sequence[str]) -> npt.NDArr
     """Return the unit embedding of each picture, or the mean one of each class."""
     keys = pictures.items[column].map(str).to_numpy()
     known, code = np.unique(keys, return_inverse=True)
-    missing = sorted(set(names) - set(known))
+    missing = sorted(set(names) - set(known.tolist()))
     if missing:
         raise NeuroalignError(
             f"The picture embeddings lack {len(missing)} of {len(names)} {column} values that the "

@@ -1,0 +1,115 @@
+"""Scores as tables: for the terminal, Markdown, CSV and JSON; each with its chance level."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from io import StringIO
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from neuroalign.evaluation.paper import PAPER_COLUMN, published
+from neuroalign.evaluation.scores import Score, score_table
+
+#: What a metric is called in a table for reading.
+METRIC_NAMES = {
+    "top1": "top-1",
+    "top5": "top-5",
+    "class_top1": "class top-1",
+    "class_top5": "class top-5",
+    "class_accuracy": "class accuracy",
+    "balanced_accuracy": "balanced class accuracy",
+    "two_way_embedding": "2-way, from the embedding",
+    "two_way_retrieved": "2-way, from the retrieved item",
+    "two_way_embedding_normalised": "2-way, from the embedding, normalised",
+    "two_way_retrieved_normalised": "2-way, from the retrieved item, normalised",
+}
+_MODALITIES = {"eeg": "EEG", "meg": "MEG", "fmri": "fMRI", "pictures": "pictures"}
+
+
+def display_table(scores: Sequence[Score], *, paper: bool = False) -> pd.DataFrame:
+    """Return the table that people read: one row per score, all cells text.
+
+    Columns that would be empty in each row (ceiling, note, the paper's) are left out. Rows stand in
+    the order given.
+
+    Parameters
+    ----------
+    scores : sequence of Score
+    paper : bool
+        Add the paper's own numbers, in a column that is named as theirs.
+    """
+    rows = []
+    for s in scores:
+        theirs = published(s) if paper else None
+        rows.append(
+            {
+                "task": s.task,
+                "from -> to": f"{_modality(s.source)} -> {_modality(s.target)}",
+                "model": s.model,
+                "people": s.subject,
+                "metric": METRIC_NAMES.get(s.metric, s.metric),
+                "score": f"{s.value:.3f}",
+                "95 % interval": f"{s.low:.3f} to {s.high:.3f}",
+                "chance": f"{s.chance:.3f}",
+                "ideal observer": "" if s.ceiling is None else f"{s.ceiling:.3f}",
+                PAPER_COLUMN: "" if theirs is None else f"{theirs.value:.3f}",
+                "queries": str(s.n_queries),
+                "gallery": str(s.n_gallery),
+                "items": s.items,
+                "data": "simulated" if s.simulated else "recorded",
+                "note": s.note,
+            }
+        )
+    table = pd.DataFrame(rows, dtype=str)
+    optional = [c for c in ("ideal observer", PAPER_COLUMN, "note") if c in table]
+    return table.drop(columns=[c for c in optional if (table[c] == "").all()])
+
+
+def to_text(scores: Sequence[Score], *, paper: bool = False, width: int = 160) -> str:
+    """Return the display table drawn with lines, for a terminal `width` columns wide."""
+    drawn = StringIO()
+    console = Console(file=drawn, width=width, color_system=None)
+    console.print(rich_table(scores, paper=paper))
+    return drawn.getvalue()
+
+
+def rich_table(scores: Sequence[Score], *, paper: bool = False, title: str | None = None) -> Table:
+    """Return the display table for a rich console."""
+    table = display_table(scores, paper=paper)
+    drawn = Table(title=title)
+    numbers = {"score", "chance", "ideal observer", PAPER_COLUMN, "queries", "gallery"}
+    for column in table.columns:
+        drawn.add_column(column, justify="right" if column in numbers else "left")
+    for row in table.itertuples(index=False):
+        drawn.add_row(*(Text(str(cell)) for cell in row))  # Text: a name may hold [brackets]
+    return drawn
+
+
+def to_markdown(scores: Sequence[Score], *, paper: bool = False) -> str:
+    """Return the display table in Markdown."""
+    table = display_table(scores, paper=paper)
+    lines = ["| " + " | ".join(table.columns) + " |", "|" + " --- |" * len(table.columns)]
+    lines += [
+        "| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |"
+        for row in table.itertuples(index=False)
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def to_csv(scores: Sequence[Score]) -> str:
+    """Return all columns of `Score` as CSV, numbers in full precision."""
+    return score_table(scores).to_csv(index=False, lineterminator="\n")
+
+
+def to_json(scores: Sequence[Score]) -> str:
+    """Return the scores as a JSON list, as `write_scores` writes it."""
+    return json.dumps([asdict(s) for s in scores], indent=2) + "\n"
+
+
+def _modality(name: str) -> str:
+    return _MODALITIES.get(name, name)

@@ -1,0 +1,119 @@
+"""Tables say what was scored, and show the paper's numbers only as the paper's."""
+
+import csv
+import io
+import json
+from dataclasses import asdict, replace
+
+import pandas as pd
+import pytest
+
+from neuroalign.evaluation.paper import PAPER_COLUMN, PAPER_TABLES, published
+from neuroalign.evaluation.scores import Score, read_scores
+from neuroalign.evaluation.tables import display_table, to_csv, to_json, to_markdown, to_text
+
+PLAIN = Score(
+    "decoding",
+    "eeg",
+    "pictures",
+    "default",
+    "two_way_retrieved",
+    0.6123456789,
+    0.55,
+    0.67,
+    0.50625,
+    80,
+    80,
+    "average of 4 repeats",
+)
+SCORES = [
+    PLAIN,
+    replace(PLAIN, subject="sub-01", ceiling=0.93, simulated=True),
+    replace(PLAIN, model="a|b [bold]", task="conversion", target="fmri", note="over classes"),
+]
+
+
+def test_each_number_stands_beside_its_chance_interval_and_items():
+    row = display_table(SCORES).iloc[0]
+    assert row["score"] == "0.612"
+    assert row["95 % interval"] == "0.550 to 0.670"
+    assert row["chance"] == "0.506"
+    assert row["items"] == "average of 4 repeats"
+    assert row["from -> to"] == "EEG -> pictures"
+
+
+def test_simulated_data_is_called_simulated_in_each_row_and_form():
+    assert display_table(SCORES)["data"].tolist() == ["recorded", "simulated", "recorded"]
+    assert to_text(SCORES, width=250).count("simulated") == 1
+    assert to_markdown(SCORES).count("simulated") == 1
+    assert [r["simulated"] for r in json.loads(to_json(SCORES))] == [False, True, False]
+
+
+def test_the_papers_numbers_stand_only_in_a_column_named_as_theirs():
+    assert PAPER_COLUMN not in display_table(SCORES)
+    with_paper = display_table(SCORES, paper=True)
+    assert with_paper[PAPER_COLUMN].tolist() == ["0.794", "", "0.765"]
+    ours = with_paper.drop(columns=PAPER_COLUMN)
+    pd.testing.assert_frame_equal(ours, display_table(SCORES))
+    assert "2024" in PAPER_COLUMN and "their" in PAPER_COLUMN
+
+
+def test_empty_optional_columns_are_left_out():
+    columns = display_table([PLAIN], paper=False).columns
+    assert not {"ideal observer", "note", PAPER_COLUMN} & set(columns)
+    assert "ideal observer" in display_table(SCORES).columns
+
+
+def test_text_shows_every_cell_without_markup():
+    text = to_text(SCORES, width=300)
+    assert "a|b [bold]" in text
+    assert "0.930" in text
+
+
+def test_markdown_has_equal_cells_in_each_row():
+    lines = to_markdown(SCORES, paper=True).splitlines()
+    cells = {line.replace("\\|", "").count("|") for line in lines}
+    assert len(cells) == 1
+    assert len(lines) == 2 + len(SCORES)
+
+
+def test_csv_and_json_keep_every_digit(tmp_path):
+    rows = list(csv.DictReader(io.StringIO(to_csv(SCORES))))
+    assert [float(r["value"]) for r in rows] == [s.value for s in SCORES]
+    assert set(rows[0]) == set(asdict(PLAIN))
+    (tmp_path / "scores.json").write_text(to_json(SCORES))
+    assert read_scores(tmp_path / "scores.json") == SCORES
+
+
+def test_no_scores_give_an_empty_table():
+    assert display_table([]).empty
+    assert to_json([]) == "[]\n"
+    assert to_csv([]).startswith("task,")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (("meg", "pictures", "class_top5"), 0.061),
+        (("pictures", "eeg", "two_way_retrieved"), 0.855),
+        (("fmri", "meg", "two_way_retrieved"), 0.5679),
+        (("eeg", "fmri", "two_way_retrieved_normalised"), 0.8598),
+    ],
+)
+def test_the_papers_tables(key, value):
+    assert PAPER_TABLES[key].value == value
+
+
+def test_the_papers_normalised_numbers_agree_with_their_denominators():
+    """Table 2 divides by 0.802 (to EEG), 0.595 (to MEG), 0.889 (to fMRI)."""
+    denominators = {"eeg": 0.802, "meg": 0.595, "fmri": 0.889}
+    normalised = {k: v for k, v in PAPER_TABLES.items() if k[2].endswith("normalised")}
+    assert len(normalised) == 6
+    for (source, target, _), number in normalised.items():
+        plain = PAPER_TABLES[source, target, "two_way_retrieved"].value
+        assert plain / denominators[target] == pytest.approx(number.value, abs=2e-3)
+
+
+def test_the_paper_has_nothing_for_single_people():
+    assert published(PLAIN) is not None
+    assert published(replace(PLAIN, subject="sub-01")) is None
