@@ -1,5 +1,8 @@
 """Each metric equals an independent computation, with ties and duplicates."""
 
+import tracemalloc
+from math import comb
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -178,8 +181,6 @@ def test_class_accuracy_of_cosines_is_the_nearest_class_mean():
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6))
 @settings(deadline=None, max_examples=30)
 def test_chance_top_k_equals_a_count_of_subsets(seed, k):
-    from math import comb
-
     rng = np.random.default_rng(seed)
     gallery, queries = rng.integers(0, 4, 9), np.arange(5)  # class 4 is in no gallery
     right = [(gallery == q).sum() for q in queries]
@@ -207,3 +208,15 @@ def test_a_query_without_right_candidate_or_distractor_is_refused():
 def test_k_has_to_fit_the_ranking(k):
     with pytest.raises(NeuroalignError, match="between 1 and the length of the ranking, 3"):
         top_k(np.zeros((1, 3), np.int64), np.zeros(1), np.zeros(3), k)
+
+
+def test_memory_is_bounded_by_the_block_and_not_by_the_pairs():
+    rng = np.random.default_rng(3)
+    vectors, ids = unit(rng.normal(size=(5000, 8))), np.arange(5000)
+    tracemalloc.start()
+    try:
+        two_way_from_embedding(vectors, vectors, ids, ids, block_bytes=2**21)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 5000 * 5000 * 4 / 5  # one matrix of scores would be 100 MB
