@@ -13,8 +13,8 @@ from neuroalign.recordings.container import Modality
 # Where the modalities differ. The signal-to-noise ratios are calibrated on the pictures that ship
 # with the package, so that the ideal observer neither fails nor succeeds every time.
 _DEFAULTS: dict[str, dict[str, Any]] = {
-    "eeg": {"subjects": 3, "snr": 0.06, "sfreq": 125.0, "channels": 128, "noise_sd": 10.0},
-    "meg": {"subjects": 3, "snr": 0.04, "sfreq": 120.0, "channels": 272, "noise_sd": 200.0},
+    "eeg": {"subjects": 3, "snr": 0.08, "sfreq": 125.0, "channels": 128, "noise_sd": 10.0},
+    "meg": {"subjects": 3, "snr": 0.05, "sfreq": 120.0, "channels": 272, "noise_sd": 200.0},
     "fmri": {"subjects": 4, "snr": 0.03, "noise_sd": 1.0},
 }
 
