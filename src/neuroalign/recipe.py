@@ -98,7 +98,13 @@ class ModalityRecipe(_Part):
 
 
 class FitRecipe(_Part):
-    """Everything that determines a fit, apart from the data."""
+    """Everything that determines a fit, apart from the data.
+
+    Attributes
+    ----------
+    classes_without_pictures : classes (of trials whose picture is unknown) that may be trained
+        towards an arbitrary code vector, since the picture set holds none of them
+    """
 
     seed: int = Field(0, ge=0)
     align: AlignMode = "trained"
@@ -107,14 +113,26 @@ class FitRecipe(_Part):
     training: TrainingRecipe
     validation: ValidationRecipe
     architectures: dict[Modality, Architecture]
+    classes_without_pictures: tuple[str, ...] = ()
 
 
 class Recipe(FitRecipe):
-    """A run: data, encoder, fit."""
+    """A run: data, encoder, fit.
+
+    Attributes
+    ----------
+    name : the run's name, and its folder's unless another is given
+    preset : what everything not stated is taken from
+    pictures : `shipped`, a folder of pictures, or a .tsv or .csv table of them
+    picture_labels : the trial table's names for the picture set's labels, where they differ
+    encoder, encoder_layer : see `images.load_encoder`
+    modalities : the recordings
+    """
 
     name: str = Field(min_length=1)
     preset: str
     pictures: str
+    picture_labels: dict[str, str] = {}
     encoder: str
     encoder_layer: int | None = None
     modalities: dict[Modality, ModalityRecipe] = Field(min_length=1)

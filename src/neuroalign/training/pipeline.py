@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -92,7 +92,7 @@ def fit_bundle(
     }
     training = {m: r.select(split="train") for m, r in recordings.items()}
     masks = validation_masks(training, recipe.validation, recipe.seed)
-    targets = targets_of(training, pictures)
+    targets = targets_of(training, pictures, recipe.classes_without_pictures)
     whole = {m: TrialSet(r, targets.of(r.trials, str(r.path))) for m, r in training.items()}
     search = {m: _part(t, ~masks[m]) for m, t in whole.items()}
     held = {m: _part(t, masks[m]) for m, t in whole.items()}
@@ -138,14 +138,32 @@ def fit_bundle(
     return fitted
 
 
-def targets_of(training: Mapping[Modality, Recordings], pictures: Embeddings) -> Targets:
-    """Return the targets of the trials: pictures, and classes where pictures are unknown."""
-    labels: list[str] = []
-    for recordings in training.values():
-        table = recordings.trials
-        labels += table.loc[table["stimulus"].isna(), "label"].dropna().astype(str).tolist()
-    names = sorted(set(labels))
-    return make_targets(pictures, class_targets(names, pictures) if names else None)
+def targets_of(
+    recordings: Mapping[Modality, Recordings],
+    pictures: Embeddings,
+    classes_without_pictures: Sequence[str] = (),
+) -> Targets:
+    """Return the targets of trials: pictures, and classes where pictures are unknown.
+
+    Raises
+    ------
+    NeuroalignError
+        A class has no pictures and is not named in `classes_without_pictures`.
+    """
+    labels: set[str] = set()
+    for view in recordings.values():
+        table = view.trials
+        labels |= set(table.loc[table["stimulus"].isna(), "label"].dropna().astype(str))
+    pictured = set(pictures.items["label"].dropna().astype(str))
+    bare = sorted(labels - pictured - set(classes_without_pictures))
+    if bare:
+        raise NeuroalignError(
+            f"The picture set has no pictures of the class(es) {', '.join(bare)}; its labels are "
+            f"{', '.join(sorted(pictured)[:8])}{', ...' if len(pictured) > 8 else ''}. If names "
+            "differ, map them in the recipe (`picture_labels: {faces: face}`); if there are none, "
+            "list the classes in `classes_without_pictures` to train them towards code vectors."
+        )
+    return make_targets(pictures, class_targets(sorted(labels), pictures) if labels else None)
 
 
 def candidate_spaces(pictures: Embeddings, recipe: FitRecipe) -> list[CommonSpace]:

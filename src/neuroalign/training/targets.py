@@ -22,11 +22,14 @@ class Targets:
         One item per distinct target: pictures first, then classes.
     by_stimulus, by_label : pandas.Series
         Row of `embeddings` for each picture or class name.
+    classes : pandas.DataFrame
+        Label and `target_source` of each class target.
     """
 
     embeddings: Embeddings
     by_stimulus: pd.Series
     by_label: pd.Series
+    classes: pd.DataFrame
 
     def of(self, trials: pd.DataFrame, where: str) -> npt.NDArray[np.int64]:
         """Return the target row of each trial.
@@ -59,7 +62,8 @@ def make_targets(pictures: Embeddings, classes: Embeddings | None) -> Targets:
         )
     by_stimulus = pd.Series(np.arange(len(pictures)), index=stimuli.to_numpy())
     if classes is None:
-        return Targets(pictures, by_stimulus, pd.Series(dtype="int64"))
+        none = pd.DataFrame(columns=["label", "target_source"])
+        return Targets(pictures, by_stimulus, pd.Series(dtype="int64"), none)
     columns = ["kind", "stimulus", "label", "subject"]
     joined = Embeddings(
         np.concatenate([pictures.vectors, classes.vectors]),
@@ -68,4 +72,4 @@ def make_targets(pictures: Embeddings, classes: Embeddings | None) -> Targets:
     )
     names = classes.items["label"].astype(str).to_numpy()
     by_label = pd.Series(np.arange(len(names)) + len(pictures), index=names)
-    return Targets(joined, by_stimulus, by_label)
+    return Targets(joined, by_stimulus, by_label, classes.items[["label", "target_source"]])
