@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from neuroalign.errors import MissingDependencyError, NeuroalignError
-from neuroalign.recordings.container import Recordings
+from neuroalign.recordings.container import Recordings, RecordingsInfo
 from neuroalign.recordings.continuous import UNITS, ContinuousReader
 from neuroalign.recordings.quality import findings_table
 from neuroalign.recordings.splits import Run, TestRule
@@ -27,6 +26,7 @@ from neuroalign.recordings.staging import (
     drop_untrainable,
     write_staged,
 )
+from neuroalign.recordings.writer import RecordingsWriter
 from neuroalign.signals.eeg import EEG_DEFAULTS
 from neuroalign.signals.meg import MEG_DEFAULTS
 from neuroalign.signals.preprocessing import Preprocessing
@@ -126,24 +126,24 @@ def prepare_bids(
     reader = ContinuousReader(
         datatype, settings, label_column, stimulus_column, classes, min_run_trials
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.staging-", dir=out.parent) as folder:
-        staged = [s for source in sources if (s := _stage(source, reader, Path(folder)))]
+    provisional = RecordingsInfo(modality=datatype, axes=("channels", "samples"), units="")
+    with RecordingsWriter(out, provisional, overwrite=overwrite) as writer:
+        folder = writer.scratch_folder()
+        staged = [s for source in sources if (s := _stage(source, reader, folder))]
         gap = max(5.0, 2 * settings.reach(reader.sfreq) + settings.tmax - settings.tmin)
         rules = SplitRules(test_runs, single_run, gap, min_trials)
         staged, few = assign_splits(staged, rules)
         labels = classes or sorted({x for s in staged for x in s.trials["label"].dropna()})
         staged, untrainable = drop_untrainable(staged, labels)
-        dropped = (*reader.dropped, *few, *untrainable)
-        info = reader.describe(dropped, rules).model_copy(update=_provenance(root))
-        return write_staged(
+        info = reader.describe((*reader.dropped, *few, *untrainable), rules)
+        write_staged(
+            writer,
             staged,
-            info,
-            out,
+            info.model_copy(update=_provenance(root)),
             features=features,
             findings=findings_table(reader.findings),
-            overwrite=overwrite,
         )
+    return Recordings(out)
 
 
 def _settings(
@@ -228,8 +228,8 @@ def _read_raw(source: _Source) -> Any:
         raise
     except Exception as error:
         raise NeuroalignError(
-            f"{source.path.fpath} cannot be read: {error} Repair or copy the file again, or leave "
-            "this person out (`subjects`)."
+            f"{source.path.fpath} cannot be read: {str(error).rstrip('.')}. Repair or copy "
+            "the file again, or leave this person out (`subjects`)."
         ) from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +23,7 @@ from neuroalign.recordings.staging import (
     drop_untrainable,
     write_staged,
 )
+from neuroalign.recordings.writer import RecordingsWriter
 from neuroalign.signals import steps
 
 
@@ -67,18 +67,19 @@ def prepare_epochs(
     out = Path(out)
     if modality not in UNITS:
         raise NeuroalignError(f"`modality` must be 'eeg' or 'meg', got {modality!r}.")
-    out.parent.mkdir(parents=True, exist_ok=True)
     columns = {"label": label_column, "stimulus": stimulus_column, "split": split_column}
     staged: list[StagedRun] = []
     first: Any = None
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.staging-", dir=out.parent) as folder:
+    provisional = RecordingsInfo(modality=modality, axes=("channels", "samples"), units="")
+    with RecordingsWriter(out, provisional, overwrite=overwrite) as writer:
+        folder = writer.scratch_folder()
         for subject, files in paths.items():
             for number, path in enumerate(files, start=1):
                 epochs = _read(Path(path), modality)
                 first = first or epochs
                 _check_alike(first, epochs, Path(path))
                 run = Run(subject, run=f"{number:02d}")
-                file = Path(folder) / f"{run.name}.npy"
+                file = folder / f"{run.name}.npy"
                 data = epochs.get_data(copy=False) * UNITS[modality][1]
                 np.save(file, data.astype(np.float32))
                 staged.append(StagedRun(run, file, _trials(epochs, columns, run, Path(path))))
@@ -115,7 +116,8 @@ def prepare_epochs(
                 :500
             ],
         )
-        return write_staged(kept, info, out, features=features, overwrite=overwrite)
+        write_staged(writer, kept, info, features=features)
+    return Recordings(out)
 
 
 def _read(path: Path, modality: str) -> Any:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from neuroalign.errors import NeuroalignError
-from neuroalign.recordings.container import Dropped, Recordings, RecordingsInfo
+from neuroalign.recordings.container import Dropped, RecordingsInfo
 from neuroalign.recordings.splits import Run, TestRule, choose_test_runs, hold_out_end
 from neuroalign.recordings.writer import RecordingsWriter
 from neuroalign.signals import steps
@@ -129,27 +129,26 @@ def drop_untrainable(
 
 
 def write_staged(
+    writer: RecordingsWriter,
     staged: Sequence[StagedRun],
     info: RecordingsInfo,
-    out: Path,
     *,
     features: Features = "epochs",
     findings: pd.DataFrame | None = None,
-    overwrite: bool = False,
-) -> Recordings:
-    """Standardise each person's channels with their training trials, and write the folder.
+) -> None:
+    """Standardise each person's channels with their training trials, and write them.
 
     Parameters
     ----------
+    writer : RecordingsWriter
+        Its `info` is replaced by the completed one.
     staged : sequence of StagedRun
         With `split` filled in.
     info : RecordingsInfo
         Everything known so far; the last steps, and the axes of spectrograms, are added here.
-    out : Path
     features : {"epochs", "spectrogram"}
     findings : pandas.DataFrame, optional
         Kept as findings.tsv.
-    overwrite : bool
 
     Raises
     ------
@@ -159,22 +158,21 @@ def write_staged(
     if not staged:
         reasons = "; ".join(f"{d.where}: {d.reason}" for d in info.dropped[:12])
         raise NeuroalignError(
-            f"No usable trials are left, so {out} was not written. What was left out: {reasons}."
+            f"No usable trials are left, so {writer.out} was not written. "
+            f"What was left out: {reasons}."
         )
     rate = info.sfreq or 0.0
-    info = _describe(info, staged, features)
-    with RecordingsWriter(out, info, overwrite=overwrite) as writer:
-        if findings is not None and len(findings):
-            writer.add_table("findings", findings)
-        for subject, own in _people(staged).items():
-            scaling = _fit(subject, own, tuple(c.name for c in info.channels))
-            for item in own:
-                for epochs, table in _blocks(item):
-                    signals = scaling.apply(epochs)
-                    if features == "spectrogram":
-                        signals = spectrogram(signals, rate).magnitude
-                    writer.append(subject, signals, table)
-    return Recordings(out)
+    writer.info = _describe(info, staged, features)
+    if findings is not None and len(findings):
+        writer.add_table("findings", findings)
+    for subject, own in _people(staged).items():
+        scaling = _fit(subject, own, tuple(c.name for c in info.channels))
+        for item in own:
+            for epochs, table in _blocks(item):
+                signals = scaling.apply(epochs)
+                if features == "spectrogram":
+                    signals = spectrogram(signals, rate).magnitude
+                writer.append(subject, signals, table)
 
 
 def _describe(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from neuroalign.recordings.schema import (
     validate_trials,
 )
 
+_SCRATCH = "scratch"
 _DTYPES: dict[str, Any] = {
     **dict.fromkeys(("subject", "stimulus", "label", "split", "session", "run"), "string"),
     "onset_s": "float64",
@@ -164,6 +166,12 @@ class RecordingsWriter:
         matrix = None if affine is None else tuple(map(tuple, np.asarray(affine, float).tolist()))
         self._volumes[subject] = Volume(shape=shape, affine=matrix, index_file=name)
 
+    def scratch_folder(self) -> Path:
+        """Return a folder for intermediate files, gone when the recordings are complete."""
+        folder = self._partial / _SCRATCH
+        folder.mkdir(exist_ok=True)
+        return folder
+
     def add_table(self, name: str, table: pd.DataFrame) -> None:
         """Keep a further table, such as the findings about the raw files, as `<name>.tsv`."""
         table.to_csv(self._partial / f"{name}.tsv", sep="\t", index=False)
@@ -219,6 +227,7 @@ class RecordingsWriter:
         return f"{self.info.axes[0].removesuffix('s')} {position}"
 
     def _finish(self) -> None:
+        shutil.rmtree(self._partial / _SCRATCH, ignore_errors=True)
         if not self._streams:
             raise NeuroalignError(f"{self.out}: no trials were written.")
         subjects = {}

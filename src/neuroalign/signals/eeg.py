@@ -13,7 +13,7 @@ from neuroalign.signals.preprocessing import Preprocessing
 
 #: Chosen on the training runs of real single-trial EEG; see docs/your-own-recordings.md.
 EEG_DEFAULTS = Preprocessing(
-    tmin=-0.1, tmax=0.8, l_freq=1.0, h_freq=30.0, baseline=(None, 0.0), reject=100.0
+    tmin=-0.1, tmax=0.6, l_freq=0.5, h_freq=40.0, baseline=None, reject=100.0
 )
 
 
