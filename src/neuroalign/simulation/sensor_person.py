@@ -21,7 +21,7 @@ _EARLIEST = 0.05
 _WIDEST = 0.06
 _BACKGROUND_SOURCES = 400
 _TURN = 0.3  # spread over people of a source's direction, per axis of a unit vector
-_OUTERMOST = 0.9  # of the brain's radius
+_OUTERMOST = 0.8  # of the brain's radius: nearer dipoles would concern a single sensor
 
 
 @dataclass(frozen=True)
