@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
+from lightning_fabric.strategies.ddp import DDPStrategy
 
 from neuroalign.errors import NeuroalignError
 
@@ -59,8 +59,6 @@ def make_fabric(
         # A batch need not hold trials of each person on each process: the alignment layers of
         # those who are absent get no gradient there.
         find_unused_parameters=True,
-        # The only buffers are the statistics of training trials: the same everywhere, for good.
-        broadcast_buffers=False,
     )
     return Fabric(
         accelerator="cuda" if on_gpu else "cpu",

@@ -173,19 +173,18 @@ def global_loss(
     goals: Tensor,
     settings: TrainingRecipe,
 ) -> Tensor:
-    """Return the loss of the global batch, with gradients to every process's embeddings.
+    """Return the loss of the global batch, with gradients to this process's embeddings.
 
-    Each process computes the whole loss. The gather sums gradients over processes and
-    DistributedDataParallel averages them, so parameters get the gradient that one process would
-    compute on the same batch.
+    Each process computes the whole loss, and parameters get the gradient that one process would
+    compute on the same batch (see `_Gather`).
     """
     rows = batch.target_rows.to(z.device)
     keep = torch.ones(len(z), dtype=torch.bool, device=z.device)
     if batch.padding:
         keep[-batch.padding :] = False
     if fabric.world_size > 1:
-        z = _gather(fabric, z, sync_grads=True)
-        rows, keep = _gather(fabric, rows), _gather(fabric, keep)
+        z = _Gather.apply(z)  # type: ignore[no-untyped-call]
+        rows, keep = _gather(rows), _gather(keep)
     z, rows = z[keep], rows[keep]
     loss = contrastive_loss(z, goals, rows, scale)
     if settings.regression > 0:
@@ -193,10 +192,29 @@ def global_loss(
     return loss
 
 
-def _gather(fabric: Fabric, x: Tensor, *, sync_grads: bool = False) -> Tensor:
-    gathered = fabric.all_gather(x, sync_grads=sync_grads)
-    assert isinstance(gathered, Tensor)
-    return gathered.flatten(0, 1)
+def _gather(x: Tensor) -> Tensor:
+    """Join the processes' tensors, in the order of their ranks."""
+    parts = [torch.empty_like(x) for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather(parts, x.contiguous())
+    return torch.cat(parts)
+
+
+class _Gather(torch.autograd.Function):
+    """Join the processes' embeddings; the gradient of each part goes to the process it is from.
+
+    All processes compute the same loss of all embeddings, so each already holds the gradient of
+    its own part and nothing has to be sent. DistributedDataParallel then averages the parameters'
+    gradients over processes where their sum is wanted: hence the factor.
+    """
+
+    @staticmethod
+    def forward(_: Any, z: Tensor) -> Tensor:
+        return _gather(z)
+
+    @staticmethod
+    def backward(_: Any, gradient: Tensor) -> Tensor:
+        world, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
+        return gradient.chunk(world)[rank] * world
 
 
 @torch.no_grad()
