@@ -168,6 +168,7 @@ def train_run(recipe: Recipe, out: str | Path, *, devices: int = 1) -> Run:
     """
     out = Path(out)
     fabric = make_fabric(devices, precision=recipe.training.precision)
+    fabric.launch()
     if fabric.is_global_zero:
         _claim(out, recipe)
     fabric.barrier()

@@ -8,10 +8,9 @@ import numpy as np
 
 from neuroalign.errors import NeuroalignError
 from neuroalign.recordings.container import Recordings
-from neuroalign.recordings.schema import Step
 from neuroalign.recordings.writer import RecordingsWriter
 from neuroalign.signals.eeg import spectrogram
-from neuroalign.signals.steps import versions
+from neuroalign.signals.steps import record
 
 
 def write_spectrograms(
@@ -42,11 +41,7 @@ def write_spectrograms(
     first = spectrogram(
         np.zeros((1, *recordings.feature_shape(recordings.subjects[0]))), info.sfreq
     )
-    step = Step(
-        name="spectrogram",
-        parameters={"window_s": window_s, "of": "magnitude"},
-        versions=versions(),
-    )
+    step = record("spectrogram", by=("scipy",), window_s=window_s, of="magnitude")
     described = info.model_copy(
         update={
             "axes": ("channels", "frequencies", "frames"),

@@ -1,0 +1,5 @@
+"""`python -m neuroalign` is the command line."""
+
+from neuroalign.cli import main
+
+main()

@@ -1,0 +1,109 @@
+"""The demo: the whole job on shipped pictures and simulated recordings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from neuroalign.assess import IDEAL, evaluate_run
+from neuroalign.errors import NeuroalignError
+from neuroalign.evaluation.scores import Score
+from neuroalign.images.cache import embed_pictures
+from neuroalign.images.pictures import shipped_pictures
+from neuroalign.recipe import Recipe, make_recipe
+from neuroalign.recordings.schema import Modality
+from neuroalign.recordings.spectrograms import write_spectrograms
+from neuroalign.report.html import write_report
+from neuroalign.run import train_run
+from neuroalign.simulation.config import SimulationConfig
+from neuroalign.simulation.generate import simulate
+
+MODALITIES: tuple[Modality, ...] = ("eeg", "meg", "fmri")
+
+
+def run_demo(
+    out: str | Path,
+    *,
+    encoder: str = "offline",
+    simulation: dict[str, Any] | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> tuple[Path, list[Score]]:
+    """Simulate, train the presets `default` and `paper`, score both, and write the report.
+
+    Parameters
+    ----------
+    out : Path
+        The run folder; `out/data` holds the simulated recordings, `out/paper` the second run.
+    encoder : str
+    simulation : dict, optional
+        Overrides of `SimulationConfig` for every modality.
+    say : callable
+        Receives a line before each step.
+
+    Returns
+    -------
+    report : Path
+    scores : list of Score
+        Of both runs.
+    """
+    out = Path(out)
+    if out.exists() and any(out.iterdir()):
+        raise NeuroalignError(
+            f"{out} already exists. Choose another folder with --out, or delete it to run the demo "
+            "there again."
+        )
+    say("Embedding the pictures that ship with the package")
+    pictures = embed_pictures(shipped_pictures(), encoder)
+    folders: dict[Modality, Path] = {}
+    for modality in MODALITIES:
+        say(f"Simulating {modality} recordings")
+        config = SimulationConfig(modality=modality, **(simulation or {}))
+        # Beside the run, not in it: a run folder holds nothing that it was not trained into.
+        folders[modality] = out.with_name(f"{out.name}-data") / modality
+        recordings = simulate(config, pictures, folders[modality], overwrite=True)
+        if modality == "eeg":
+            spectrograms = folders[modality].with_name("eeg-spectrogram")
+            write_spectrograms(recordings, spectrograms, overwrite=True)
+    default = demo_recipe("default", folders, encoder)
+    paper = demo_recipe("paper", folders | {"eeg": spectrograms}, encoder)
+    say("Training the preset `default`")
+    run = train_run(default, out)
+    say("Scoring it, beside ridge regression and the ideal observer")
+    scores = evaluate_run(out)
+    say("Training the preset `paper`")
+    beside = train_run(paper, out / "paper")
+    ideal = [s for s in scores if s.model == IDEAL]
+    theirs = evaluate_run(beside.path, ceiling=ideal)
+    say("Writing the report")
+    report = write_report(run.path, [beside.path])
+    return report, scores + theirs
+
+
+def demo_recipe(preset: str, folders: dict[Modality, Path], encoder: str) -> Recipe:
+    """Return the demo's recipe for one preset."""
+    return make_recipe(
+        {
+            "name": f"demo-{preset}",
+            "preset": preset,
+            "pictures": "shipped",
+            "encoder": encoder,
+            "modalities": {
+                m: {"recordings": str(path.resolve()), "test_items": ["repeats", "trials"]}
+                for m, path in folders.items()
+            },
+        }
+    )
+
+
+def headline(scores: Sequence[Score]) -> list[Score]:
+    """Keep what the demo prints: the scores over all people, of the metrics of the paper."""
+    shown = ("top1", "top5", "class_top1", "class_top5", "two_way_embedding", "two_way_retrieved")
+    return [
+        s
+        for s in scores
+        if s.subject == "all"
+        and " - " not in s.model
+        and (s.metric in shown or s.metric == "two_way_retrieved_normalised")
+        and "single trials" not in s.items
+    ]

@@ -1,0 +1,91 @@
+"""What is scored: single test trials, or averages of them, by a name that tables show."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from neuroalign.errors import NeuroalignError
+from neuroalign.recordings.container import Recordings
+
+
+@dataclass(frozen=True)
+class TestItems:
+    """A view of test trials under a name.
+
+    `slug` names its file, `description` stands in tables.
+    """
+
+    __test__ = False  # not a pytest class
+
+    slug: str
+    description: str
+    view: Recordings
+
+
+def select_test_items(recordings: Recordings, spec: str, *, seed: int = 0) -> TestItems:
+    """Return the test items that a recipe's `test_items` entry names.
+
+    Parameters
+    ----------
+    recordings : Recordings
+    spec : str
+        `trials`; `repeats`: all test trials of a person with one picture averaged (or of a class,
+        where pictures are unknown); `by COLUMN, ...`: averages of a person's trials that agree in
+        these columns and their class; `groups of N`: averages of N of a person's trials of a
+        class, drawn without replacement (a rest of fewer than N is left out).
+    seed : int
+        Fixes the groups.
+    """
+    test = recordings.select(split="test")
+    if len(test) == 0:
+        raise NeuroalignError(f"{recordings.path} has no test trials (split == 'test') to score.")
+    if spec == "trials":
+        return TestItems("trials", "single trials", test)
+    if spec == "repeats":
+        view = test.average_repeats()
+        return TestItems("repeats", _averaged(view, "repeats"), view)
+    if match := re.fullmatch(r"by (\w+(?:, *\w+)*)", spec):
+        columns = re.split(r", *", match[1])
+        unknown = [c for c in columns if c not in test.trials]
+        if unknown:
+            raise NeuroalignError(
+                f"`test_items: {spec}`: {recordings.path} has no column {unknown[0]!r}; there are "
+                f"{', '.join(test.trials.columns)}."
+            )
+        view = test.average(["subject", "label", *columns])
+        return TestItems(
+            "by-" + "-".join(columns), _averaged(view, f"a {' and '.join(columns)}"), view
+        )
+    if match := re.fullmatch(r"groups of (\d+)", spec):
+        view = _groups(test, int(match[1]), seed)
+        return TestItems(f"groups-of-{match[1]}", f"averages of {match[1]} trials of a class", view)
+    raise NeuroalignError(
+        f"`test_items: {spec}` is not understood; write `trials`, `repeats`, `by COLUMN` or "
+        "`groups of N`."
+    )
+
+
+def _averaged(view: Recordings, what: str) -> str:
+    counts = view.trials["n_averaged"]
+    low, high = int(counts.min()), int(counts.max())
+    number = str(low) if low == high else f"{low} to {high}"
+    what = what if what == "repeats" else f"trials of {what}"
+    return f"averages of {number} {what}"
+
+
+def _groups(test: Recordings, size: int, seed: int) -> Recordings:
+    table = test.trials
+    order = np.random.default_rng(seed).permutation(len(table))
+    shuffled = test.take(order)
+    rank = shuffled.trials.groupby(["subject", "label"], sort=False).cumcount()
+    shuffled.trials["group"] = (rank // size).astype("string")
+    averaged = shuffled.average(["subject", "label", "group"])
+    full = averaged.take(np.flatnonzero(averaged.trials["n_averaged"] == size))
+    if len(full) == 0:
+        raise NeuroalignError(
+            f"{test.path}: no person has {size} test trials of a class to average; ask for fewer."
+        )
+    return full
