@@ -67,9 +67,12 @@ def embed_pictures(
     Raises
     ------
     NeuroalignError
-        A picture cannot be read or has changed since `pictures` was made, the encoder cannot be
-        loaded or gives vectors of the wrong shape, or the cache cannot be read or written.
+        There are no pictures, one cannot be read or has changed since `pictures` was made, the
+        encoder cannot be loaded or gives vectors of the wrong shape, or the cache cannot be read or
+        written.
     """
+    if len(pictures) == 0:
+        raise NeuroalignError(f"{pictures.name} holds no pictures: there is nothing to embed.")
     if isinstance(encoder, str):
         encoder = load_encoder(encoder, layer)
     elif layer is not None:
@@ -155,7 +158,7 @@ def _read_shards(folder: Path, encoder: ImageEncoder) -> _Vectors:
     known: _Vectors = {}
     for file in sorted(folder.glob("[!.]*.npz")):
         try:
-            with np.load(file, allow_pickle=False) as shard:
+            with file.open("rb") as stream, np.load(stream, allow_pickle=False) as shard:
                 keys, vectors = shard["keys"], shard["vectors"]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise NeuroalignError(

@@ -21,22 +21,28 @@ from neuroalign.errors import NeuroalignError
 class _Family:
     """How a kind of model gives its image vector."""
 
-    model_class: str
+    model: str
     output: str  # the model's own image vector
     has_cls: bool
+    processor: str = "AutoImageProcessor"
 
 
 _CLIP = _Family("CLIPVisionModelWithProjection", "image_embeds", has_cls=True)
 _SIGLIP = _Family("SiglipVisionModel", "pooler_output", has_cls=False)
+_SIGLIP2 = _Family("Siglip2VisionModel", "pooler_output", has_cls=False)
 _DINO = _Family("AutoModel", "cls", has_cls=True)
+# DINOv3's own preprocessing needs torchvision; ViT's reads the same settings and does the same.
+_DINO3 = _Family("AutoModel", "cls", has_cls=True, processor="ViTImageProcessor")
 _FAMILIES = {
     "clip": _CLIP,
     "clip_vision_model": _CLIP,
     "siglip": _SIGLIP,
     "siglip_vision_model": _SIGLIP,
+    "siglip2": _SIGLIP2,
+    "siglip2_vision_model": _SIGLIP2,
     "dinov2": _DINO,
     "dinov2_with_registers": _DINO,
-    "dinov3_vit": _DINO,
+    "dinov3_vit": _DINO3,
 }
 
 
@@ -61,7 +67,7 @@ class HubEncoder:
     Attributes
     ----------
     id : str
-        Name, commit (or, for a folder, a hash of its files) and layer.
+        Name, commit and layer; for a folder: kind of model, hash of its files and layer.
     dim : int
 
     Raises
@@ -74,11 +80,16 @@ class HubEncoder:
     def __init__(self, name: str, layer: int | None = None, device: str = "cpu") -> None:
         folder = Path(name).expanduser()
         if folder.is_dir():
-            self._source, self._revision = str(folder), None
+            self._source = str(folder)
+        elif name[0] in "/.~":
+            raise NeuroalignError(f"{folder} is not a folder, so no image encoder lies there.")
         else:
             self._source, _, revision = name.partition("@")
             self._revision = revision or None
         self._device = device
+        # Config, weights and preprocessing are all read at one commit, though a branch may move.
+        version = f"sha256-{_folder_hash(folder)}" if folder.is_dir() else self._commit()
+        self._revision = None if folder.is_dir() else version
         config = self._fetch("AutoConfig")
         if config.model_type not in _FAMILIES:
             raise NeuroalignError(
@@ -88,42 +99,51 @@ class HubEncoder:
         self._family = _FAMILIES[config.model_type]
         vision = getattr(config, "vision_config", config)
         self._layer = _checked_layer(layer, vision.num_hidden_layers, self._source)
-        commit = getattr(config, "_commit_hash", None)
-        version = f"sha256-{_folder_hash(folder)}" if folder.is_dir() else commit
-        # Once the commit is known, weights and preprocessing are read at that commit too.
-        self._revision = commit or self._revision
-        self.id = f"hf:{folder.resolve().name if folder.is_dir() else self._source}"
-        self.id += f"@{version or self._revision or 'main'}/{self._reading()}"
+        # Not the folder's name: a model stays the same encoder wherever it is copied to.
+        source = config.model_type if folder.is_dir() else self._source
+        self.id = f"hf:{source}@{version}/{self._reading()}"
         projected = self._family is _CLIP and self._layer is None
         self.dim = int(config.projection_dim if projected else vision.hidden_size)
+        if self._family is _CLIP:  # some checkpoints state another width for the vision half
+            vision.projection_dim = config.projection_dim
+        self._config = vision
 
     def encode(self, images: Sequence[Image.Image]) -> npt.NDArray[np.float32]:
         """Return the vectors of RGB pictures, shape (n_images, dim)."""
         import torch
 
-        pixels = self._processor(images=list(images), return_tensors="pt")["pixel_values"]
+        inputs = self._processor(images=list(images), return_tensors="pt").to(self._device)
         with torch.inference_mode():
-            wants_layer = self._layer is not None
-            out = self._model(
-                pixel_values=pixels.to(self._device), output_hidden_states=wants_layer
-            )
+            out = self._model(**inputs, output_hidden_states=self._layer is not None)
             if self._layer is not None:
-                tokens = out.hidden_states[self._layer]
-                vectors = tokens[:, 0] if self._family.has_cls else tokens.mean(1)
+                vectors = self._hidden(out.hidden_states[self._layer], inputs)
             elif self._family.output == "cls":
                 vectors = out.last_hidden_state[:, 0]
             else:
                 vectors = getattr(out, self._family.output)
         return np.asarray(vectors.float().cpu().numpy(), np.float32)
 
+    def _hidden(self, tokens: Any, inputs: Any) -> Any:
+        if self._family.has_cls:
+            return tokens[:, 0]
+        if "pixel_attention_mask" not in inputs:
+            return tokens.mean(1)
+        mask = inputs["pixel_attention_mask"][..., None]  # pictures differ in their patch counts
+        return (tokens * mask).sum(1) / mask.sum(1)
+
     @cached_property
     def _model(self) -> Any:
         # Loaded with the first picture: with everything in the cache, the weights are not needed.
         model, report = self._fetch(
-            self._family.model_class, use_safetensors=True, output_loading_info=True
+            self._family.model,
+            config=self._config,
+            use_safetensors=True,
+            output_loading_info=True,
         )
-        if report["missing_keys"]:
-            missing = sorted(report["missing_keys"])
+        missing = sorted(report["missing_keys"])
+        if self._layer is not None:  # the projection comes after every layer
+            missing = [key for key in missing if not key.startswith("visual_projection")]
+        if missing:
             raise NeuroalignError(
                 f"{self._source} lacks {len(missing)} of the weights that {type(model).__name__} "
                 f"needs (first: {missing[0]}); they would be random. Get the complete model, or "
@@ -133,7 +153,24 @@ class HubEncoder:
 
     @cached_property
     def _processor(self) -> Any:
-        return self._fetch("AutoImageProcessor", **_pil_only())
+        import transformers
+
+        # With Pillow: torchvision is not needed, and its numbers differ a little.
+        new = int(transformers.__version__.split(".")[0]) >= 5
+        if self._family.processor == "AutoImageProcessor":
+            options: dict[str, Any] = {"backend": "pil"} if new else {"use_fast": False}
+            return self._fetch(self._family.processor, **options)
+        return self._fetch(self._family.processor + ("Pil" if new else ""))
+
+    def _commit(self) -> str:
+        """Return the commit that the wanted revision stands for, here or on the hub."""
+        from huggingface_hub import hf_hub_download
+
+        try:
+            config = hf_hub_download(self._source, "config.json", revision=self._revision)
+        except (OSError, ValueError) as error:
+            raise self._unavailable(error) from error
+        return Path(config).parent.name  # .../snapshots/<commit>/config.json
 
     def _reading(self) -> str:
         if self._layer is None:
@@ -143,12 +180,13 @@ class HubEncoder:
     def _fetch(self, kind: str, **options: Any) -> Any:
         import transformers
 
+        revision = {} if self._revision is None else {"revision": self._revision}
         try:
             with _quiet():
                 return getattr(transformers, kind).from_pretrained(
-                    self._source, revision=self._revision or "main", **options
+                    self._source, **revision, **options
                 )
-        except (OSError, ImportError, ValueError) as error:
+        except (OSError, ImportError, ValueError, RuntimeError) as error:
             raise self._unavailable(error) from error
 
     def _unavailable(self, error: Exception) -> NeuroalignError:
@@ -176,14 +214,6 @@ def _checked_layer(layer: int | None, n_blocks: int, source: str) -> int | None:
             f"end), but layer {layer} was asked for."
         )
     return layer % (n_blocks + 1)
-
-
-def _pil_only() -> dict[str, Any]:
-    """Return what asks for preprocessing with Pillow, so that torchvision is not needed."""
-    import transformers
-
-    new = int(transformers.__version__.split(".")[0]) >= 5
-    return {"backend": "pil"} if new else {"use_fast": False}
 
 
 def _folder_hash(folder: Path) -> str:
