@@ -66,7 +66,9 @@ class SpatialAlignment(nn.Module):
         n, channels = x.shape[:2]
         between = math.prod(x.shape[2:-1])
         folded = x.reshape(n, channels, between, x.shape[-1]).transpose(1, 2).flatten(0, 1)
-        mixed = nn.functional.conv1d(folded, self.weight, self.bias, padding="same")
+        if self.kernel % 2 == 0:  # an even kernel looks one sample further ahead than back
+            folded = nn.functional.pad(folded, (0, 1))
+        mixed = nn.functional.conv1d(folded, self.weight, self.bias, padding=(self.kernel - 1) // 2)
         mixed = mixed.reshape(n, between, -1, x.shape[-1]).transpose(1, 2)
         return mixed.reshape(n, -1, *x.shape[2:])
 

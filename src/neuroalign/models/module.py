@@ -135,10 +135,13 @@ class NeuralModule(nn.Module):
         Raises
         ------
         NeuroalignError
-            A person is unknown, or a trial has another shape than the person's training data.
+            A person is unknown, a trial has another shape than the person's training data, or
+            trials and people do not match in number.
         """
         names = np.asarray(subject, dtype=object)
         present = list(dict.fromkeys(names))
+        if not present:
+            raise NeuroalignError("There are no trials to embed: `subject` is empty.")
         if isinstance(x, Tensor):
             if len(x) != len(names):
                 raise NeuroalignError(
@@ -148,6 +151,15 @@ class NeuralModule(nn.Module):
             groups = {s: x[positions[s].to(x.device)] for s in present}
         else:
             groups = dict(x)
+            unnamed = [s for s in groups if s not in present and len(groups[s])]
+            wrong = [s for s in present if s in groups and len(groups[s]) != (names == s).sum()]
+            if unnamed or wrong:
+                found = {s: len(groups[s]) for s in unnamed + wrong}
+                named = {s: int((names == s).sum()) for s in found}
+                raise NeuroalignError(
+                    f"The mapping holds {found} trials, but `subject` names {named}: each trial "
+                    "needs its person, in the same order."
+                )
         for name in present:
             self._check(name, groups.get(name))
         aligned = torch.cat([self.alignment(groups[s], s) for s in present])

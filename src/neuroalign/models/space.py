@@ -94,6 +94,11 @@ def fit_space(
     Returns
     -------
     CommonSpace
+
+    Raises
+    ------
+    NeuroalignError
+        The pictures' embeddings are all alike.
     """
     vectors = pictures.vectors.astype(np.float64)
     d = vectors.shape[1]
@@ -102,7 +107,12 @@ def fit_space(
         projection = None
     else:
         _, singular, rows = np.linalg.svd(vectors - mean, full_matrices=False)
-        rank = int((singular > 1e-5 * singular[0]).sum())
+        rank = int((singular > 1e-5 * max(1e-3, singular[0])).sum())
+        if rank == 0:
+            raise NeuroalignError(
+                f"The embeddings of the {len(vectors)} pictures are all alike, so they span no "
+                "space. Check the picture set and its encoder."
+            )
         kept = rank if components is None else min(components, rank)
         variance = singular[:kept] ** 2 / len(vectors)
         projection = (rows[:kept].T * variance**-power).astype(np.float32)
