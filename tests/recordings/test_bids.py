@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 import scipy.signal
 from simulated_bids import CHANNELS, SFREQ, planted, write_run
 
-from neuroalign.errors import NeuroalignError
+from neuroalign.errors import MissingDependencyError, NeuroalignError
 from neuroalign.recordings import Recordings
 from neuroalign.recordings.bids import prepare_bids
 
@@ -257,6 +259,36 @@ def test_resampling_and_filters_are_applied(bids_root: Path, tmp_path: Path) -> 
     assert [s.name for s in recordings.info.steps][:3] == ["notch", "band-pass", "resample"]
 
 
+def test_meg_comes_out_in_the_shape_of_the_paper(tmp_path: Path) -> None:
+    import mne
+
+    mne_bids = pytest.importorskip("mne_bids")
+    rng = np.random.default_rng(0)
+    info = mne.create_info(["MEG 001", "MEG 002", "EOG"], 600.0, ["mag", "mag", "eog"])
+    for channel in info["chs"][:2]:
+        channel["loc"][:3] = [0.0, 0.1, 0.05]
+    info["dev_head_t"] = mne.Transform("meg", "head", mne.transforms.translation(z=0.02))
+    info["line_freq"] = 50.0
+    _, events = planted(1)
+    for run in ("01", "02"):
+        raw = mne.io.RawArray(rng.normal(size=(3, 27_000)) * 1e-12, info, verbose="error")
+        raw.set_annotations(mne.Annotations(events["onset"], 0.0, events["trial_type"]))
+        path = mne_bids.BIDSPath(
+            subject="01", run=run, task="t", datatype="meg", root=tmp_path / "bids"
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # no sensor layout is known for made-up channels
+            mne_bids.write_raw_bids(raw, path, allow_preload=True, format="FIF", verbose="error")
+    recordings = prepare_bids(tmp_path / "bids", tmp_path / "out", datatype="meg")
+    assert recordings.modality == "meg" and recordings.info.sfreq == 120.0
+    assert recordings.feature_shape("sub-01") == (2, 181)
+    position = recordings.info.channels[0].position
+    assert position == pytest.approx((0.0, 0.1, 0.07), abs=1e-6)
+    train = recordings.select(split="train").read()
+    np.testing.assert_allclose(train.std(axis=(0, 2)), 1, rtol=1e-3)
+    assert np.abs(train[:, :, :61].mean(axis=2)).max() < 0.1
+
+
 def test_runs_shorter_than_the_filter_are_left_out(bids_root: Path, tmp_path: Path) -> None:
     with pytest.raises(NeuroalignError, match=r"No usable trials.*shorter than the filter"):
         prepare_bids(bids_root, tmp_path / "out", subjects=["02"], **{**SETTINGS, "l_freq": 0.05})
@@ -278,8 +310,8 @@ def test_a_person_who_lacks_a_class_in_training_is_left_out(tmp_path: Path) -> N
 
 
 def test_a_class_nobody_saw_leaves_nothing(bids_root: Path, tmp_path: Path) -> None:
-    with pytest.raises(NeuroalignError, match="No usable trials"):
-        prepare_bids(bids_root, tmp_path / "out", classes=["car"], **SETTINGS)
+    with pytest.raises(NeuroalignError, match=r"No usable trials.*not of the classes car"):
+        prepare_bids(bids_root, tmp_path / "out", classes=["car"])
 
 
 def test_rates_that_differ_need_resampling(tmp_path: Path) -> None:
@@ -337,6 +369,14 @@ def test_a_missing_folder_and_damaged_files(bids_root: Path, tmp_path: Path) -> 
     events.write_text("time\tkind\n1\tface\n")
     with pytest.raises(NeuroalignError, match="numeric column `onset`"):
         prepare_bids(broken, tmp_path / "out", subjects=["01"])
+
+
+def test_a_missing_package_is_named_with_its_extra(
+    bids_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "mne_bids", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'neuroalign\[bids\]'"):
+        prepare_bids(bids_root, tmp_path / "out")
 
 
 def test_an_existing_folder_is_not_touched(

@@ -214,6 +214,13 @@ def test_voxels_must_lie_in_their_volume(tmp_path: Path, index: list[int]) -> No
         writer.set_volume("a", index, (2, 2, 2))
 
 
+def test_intermediate_files_are_gone_at_the_end(tmp_path: Path) -> None:
+    with RecordingsWriter(tmp_path / "r", EEG) as writer:
+        np.save(writer.scratch_folder() / "part.npy", signals())
+        writer.append("a", np.load(writer.scratch_folder() / "part.npy"), trials(4))
+    assert sorted(leftovers(tmp_path / "r")) == ["recordings.json", "signals", "trials.parquet"]
+
+
 def test_steps_and_what_was_dropped_are_kept(tmp_path: Path) -> None:
     info = EEG.model_copy(
         update={

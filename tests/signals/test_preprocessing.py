@@ -92,6 +92,19 @@ def test_meg_defaults_give_the_181_samples_of_the_paper() -> None:
     np.testing.assert_allclose(ours.epochs[:, :, :61].mean(axis=2), 0, atol=1e-5)
 
 
+def test_what_lies_beyond_the_reach_does_not_touch_an_epoch() -> None:
+    settings = Preprocessing(0.0, 0.5, l_freq=1.0, h_freq=30.0, resample=80.0)
+    reach = settings.reach(SFREQ)
+    one = noise(30.0)
+    other = one.copy()
+    other[:, int(20.0 * SFREQ) :] += 5.0
+    onsets = [20.0 - reach - 0.5 - 1 / SFREQ, 19.4]
+    first = preprocess_run(one, SFREQ, onsets, settings).epochs
+    second = preprocess_run(other, SFREQ, onsets, settings).epochs
+    np.testing.assert_allclose(first[0], second[0], atol=1e-5)
+    assert not np.allclose(first[1], second[1], atol=1e-2)
+
+
 def test_cutting_beyond_the_recording_is_refused() -> None:
     with pytest.raises(NeuroalignError, match=r"1 epoch.s. reach beyond"):
         cut_epochs(np.zeros((1, 100)), np.array([50, 95]), Window(-5, 10))

@@ -37,6 +37,7 @@ _EXTENSIONS = {
     "eeg": [".vhdr", ".edf", ".bdf", ".set"],
     "meg": [".fif", ".ds", ".sqd", ".con", ".meg4"],
 }
+_LEAST_GAP_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,8 @@ def prepare_bids(
     with RecordingsWriter(out, provisional, overwrite=overwrite) as writer:
         folder = writer.scratch_folder()
         staged = [s for source in sources if (s := _stage(source, reader, folder))]
-        gap = max(5.0, 2 * settings.reach(reader.sfreq) + settings.tmax - settings.tmin)
+        reach = settings.reach(reader.sfreq) if staged else 0.0
+        gap = max(_LEAST_GAP_S, 2 * reach + settings.tmax - settings.tmin)
         rules = SplitRules(test_runs, single_run, gap, min_trials)
         staged, few = assign_splits(staged, rules)
         labels = classes or sorted({x for s in staged for x in s.trials["label"].dropna()})

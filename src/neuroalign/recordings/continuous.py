@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import mne
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -243,9 +244,16 @@ class ContinuousReader:
 
 
 def channels_of(raw: Any) -> tuple[Channel, ...]:
-    """Return the names, types and positions of the channels of an MNE object."""
+    """Return the names, types and positions (head frame) of the channels of an MNE object."""
     kinds = raw.get_channel_types()
-    places = [np.asarray(c["loc"][:3], float) for c in raw.info["chs"]]
+    to_head = raw.info["dev_head_t"]
+    places = []
+    for channel, kind in zip(raw.info["chs"], kinds, strict=True):
+        place = np.asarray(channel["loc"][:3], float)
+        # MEG sensors are stored in the frame of the device.
+        if kind in ("mag", "grad") and to_head is not None and _position(place) is not None:
+            place = mne.transforms.apply_trans(to_head, place)
+        places.append(place)
     return tuple(
         Channel(name=name, type=kind, position=_position(place))
         for name, kind, place in zip(raw.ch_names, kinds, places, strict=True)

@@ -72,7 +72,9 @@ class Preprocessing:
 
     def reach(self, sfreq: float) -> float:
         """Return how many seconds one sample can spread through the filters."""
-        return filter_reach(sfreq, l_freq=self.l_freq, h_freq=self.h_freq, notch=self.notch)
+        reach = filter_reach(sfreq, l_freq=self.l_freq, h_freq=self.h_freq, notch=self.notch)
+        # SciPy's polyphase filter spans 10 samples of the slower rate on either side.
+        return reach + (10 / min(self.resample, sfreq) if self.resample else 0.0)
 
     def rate(self, sfreq: float) -> float:
         """Return the sampling rate of the epochs of a recording at `sfreq`."""
