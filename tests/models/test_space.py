@@ -79,7 +79,7 @@ def test_spaces_of_different_content_have_different_names(picture_set):
 
 def test_pictures_of_another_encoder_are_refused(picture_set):
     strangers = with_vectors(picture_set, picture_set.vectors, "hf:other")
-    with pytest.raises(NeuroalignError, match="'hf:other', but .* 'test-encoder'"):
+    with pytest.raises(NeuroalignError, match=r"'hf:other', but .* 'test-encoder'"):
         fit_space(picture_set).transform(strangers)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from neuroalign import __version__
 from neuroalign.errors import NeuroalignError
@@ -42,6 +42,12 @@ class _BundleConfig(BaseModel):
     encoder: str
     modules: dict[Modality, _ModuleConfig]
     provenance: dict[str, Any] = {}
+
+    @property
+    def fingerprint(self) -> str:
+        """What gives the weights their meaning: who is at which position, in which space."""
+        meaning = self.model_dump_json(include={"encoder", "modules"}, exclude_defaults=True)
+        return hashlib.sha256(meaning.encode()).hexdigest()
 
 
 @dataclass
@@ -93,7 +99,8 @@ class Bundle:
             for key, value in module.state_dict().items():
                 tensors[f"{name}.{key}"] = value.detach().cpu().contiguous()
         with atomic_folder(Path(path), overwrite=overwrite) as folder:
-            save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+            metadata = {"format": "pt", "config": config.fingerprint}
+            save_file(tensors, folder / "model.safetensors", metadata=metadata)
             (folder / "config.json").write_text(config.model_dump_json(indent=2) + "\n")
             (folder / "README.md").write_text(model_card(self.modules, self.space, self.provenance))
 
@@ -130,13 +137,7 @@ def load(source: str | Path) -> Bundle:
     """
     folder = _locate(source)
     config = _read_config(folder / "config.json")
-    try:
-        tensors = load_file(folder / "model.safetensors")
-    except (OSError, SafetensorError) as error:
-        raise NeuroalignError(
-            f"{folder / 'model.safetensors'} cannot be read ({error}). "
-            "The bundle is incomplete or damaged: copy or train it again."
-        ) from error
+    tensors = _read_weights(folder / "model.safetensors", config)
     projection = tensors.pop("space.projection", None)
     space = CommonSpace(
         config.encoder,
@@ -146,29 +147,44 @@ def load(source: str | Path) -> Bundle:
     modules: dict[Modality, NeuralModule] = {}
     for name, part in config.modules.items():
         module = NeuralModule(part.architecture, name, part.axes, part.shapes, space)
-        _fill(module, name, tensors, folder)
+        prefix = f"{name}."
+        module.load_state_dict(
+            {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        )
         modules[name] = module.eval()
     return Bundle(modules, space, config.provenance)
 
 
-def _fill(
-    module: NeuralModule, name: str, tensors: Mapping[str, torch.Tensor], folder: Path
-) -> None:
-    prefix = f"{name}."
-    state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+def _read_weights(path: Path, config: _BundleConfig) -> dict[str, torch.Tensor]:
     try:
-        module.load_state_dict(state)
-    except RuntimeError as error:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
         raise NeuroalignError(
-            f"{folder}: model.safetensors does not fit config.json for {name} ({error}). "
-            "The two files come from different bundles."
+            f"{path} cannot be read ({error}). "
+            "The bundle is incomplete or damaged: copy or train it again."
         ) from error
+    if metadata.get("config") != config.fingerprint:
+        # Two bundles of one architecture would load, with one person's layer for another.
+        raise NeuroalignError(
+            f"{path} was not saved with the config.json beside it: people, shapes, networks or "
+            "encoder differ, so its weights would be read wrongly. Copy both files of one bundle."
+        )
+    return tensors
 
 
 def _read_config(path: Path) -> _BundleConfig:
     try:
-        return _BundleConfig.model_validate(json.loads(path.read_text()))
-    except (json.JSONDecodeError, ValidationError) as error:
+        content = json.loads(path.read_text())
+        version = content.get("format_version") if isinstance(content, dict) else None
+        if isinstance(version, int) and version != FORMAT_VERSION:
+            raise NeuroalignError(
+                f"{path} describes a bundle of format {version}, but this neuroalign "
+                f"({__version__}) reads format {FORMAT_VERSION}. Install the release that wrote it."
+            )
+        return _BundleConfig.model_validate(content)
+    except (json.JSONDecodeError, UnicodeDecodeError, ValidationError) as error:
         raise NeuroalignError(
             f"{path} is not the config of a neuroalign bundle: {error}"
         ) from error
