@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,13 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from neuroalign.errors import NeuroalignError
-from neuroalign.files import atomic_file
 from neuroalign.models.module import NeuralModule
 from neuroalign.progress import bar
 from neuroalign.recipe import TrainingRecipe
 from neuroalign.recordings.container import Recordings
 from neuroalign.training.batches import Batch, Batches
 from neuroalign.training.loss import contrastive_loss, regression_loss
-
-
-@dataclass
-class FitResult:
-    """What happened, epoch by epoch; epoch 0 is the model before any step."""
-
-    history: list[dict[str, float]] = field(default_factory=list)
-    best_epoch: int = 0
+from neuroalign.training.state import FitResult, TrainingState
 
 
 @dataclass(frozen=True)
@@ -90,6 +83,11 @@ def fit(
         uninterrupted run would have had.
     log : callable, optional
         Receives each epoch's row.
+
+    Raises
+    ------
+    NeuroalignError
+        The loss is no longer finite, or the checkpoint is damaged or of another training.
     """
     learner = _Learner(module, settings.temperature, settings.learn_temperature)
     trainable = [p for p in learner.parameters() if p.requires_grad]
@@ -99,7 +97,9 @@ def fit(
     optimiser: torch.optim.Optimizer = torch.optim.AdamW(
         trainable, lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    state = _TrainingState(learner, optimiser, fabric.device)
+    state = TrainingState(
+        learner, optimiser, fabric, _identity(settings, seed, epochs, targets, training)
+    )
     wrapped, wrapped_optimiser = fabric.setup(learner, optimiser)
     goals = torch.from_numpy(targets).to(fabric.device)
     batches = Batches(
@@ -232,83 +232,23 @@ def _patience_is_over(result: FitResult, epoch: int, patience: int | None) -> bo
     return patience is not None and epoch - result.best_epoch > patience
 
 
+def _identity(
+    settings: TrainingRecipe,
+    seed: int,
+    epochs: int,
+    targets: npt.NDArray[np.float32],
+    training: TrialSet,
+) -> dict[str, Any]:
+    """Describe a training; a checkpoint is resumed only by the training that wrote it."""
+    # Not the targets' values: with another number of threads their last bits may differ.
+    trials = hashlib.sha256(training.target_rows.tobytes()).hexdigest()
+    stated: dict[str, Any] = settings.model_dump(mode="json")
+    return stated | {"seed": seed, "epochs": epochs, "trials": trials, "space": [*targets.shape]}
+
+
 def _refuse_divergence(loss: float, epoch: int, what: str) -> None:
     if not np.isfinite(loss):
         raise NeuroalignError(
             f"{what}: the loss became {loss} in epoch {epoch}. Lower `learning_rate`, set `clip`, "
             "or train with precision 32-true; the checkpoint of the last good epoch is kept."
         )
-
-
-class _TrainingState:
-    """Everything that a resumed run needs: weights, optimiser, running average, best epoch."""
-
-    def __init__(
-        self, learner: _Learner, optimiser: torch.optim.Optimizer, device: torch.device
-    ) -> None:
-        self.learner, self.optimiser, self.device = learner, optimiser, device
-        self.average = {k: v.clone() for k, v in learner.state_dict().items()}
-        self.best: dict[str, Tensor] = {}
-
-    def update_average(self, decay: float) -> None:
-        for key, value in self.learner.state_dict().items():
-            self.average[key] = self.average[key].to(value.device).lerp(value, 1.0 - decay)
-
-    def averaged(self, decay: float) -> _Swap:
-        return _Swap(self.learner, self.average if decay > 0 else None)
-
-    def remember(self, result: FitResult, row: dict[str, float]) -> None:
-        """Add an epoch's row; keep the weights if they are the best so far (ties: the earlier)."""
-        scores = [r["two_way"] for r in result.history if "two_way" in r]
-        if "two_way" not in row or not scores or row["two_way"] > max(scores):
-            result.best_epoch = int(row["epoch"])
-            self.best = {k: v.clone() for k, v in self.learner.state_dict().items()}
-        result.history.append(row)
-
-    def restore_best(self) -> None:
-        if self.best:
-            self.learner.load_state_dict(self.best)
-
-    def save(self, path: Path, result: FitResult, epoch: int) -> None:
-        content = {
-            "epoch": epoch,
-            "learner": self.learner.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "average": self.average,
-            "best": self.best,
-            "best_epoch": result.best_epoch,
-            "history": result.history,
-        }
-        with atomic_file(path) as partial:
-            torch.save(content, partial)
-
-    def load(self, path: Path, result: FitResult) -> int:
-        try:
-            content = torch.load(path, map_location=self.device, weights_only=True)
-            self.learner.load_state_dict(content["learner"])
-        except Exception as error:
-            raise NeuroalignError(
-                f"The checkpoint {path} cannot be resumed from ({error}). If recipe or data "
-                "changed since, train into another folder; if the file is damaged, delete it."
-            ) from error
-        self.optimiser.load_state_dict(content["optimiser"])
-        self.average, self.best = content["average"], content["best"]
-        result.history[:] = content["history"]
-        result.best_epoch = content["best_epoch"]
-        return int(content["epoch"])
-
-
-class _Swap:
-    """Put other weights into a module for the length of a `with` block."""
-
-    def __init__(self, module: nn.Module, weights: dict[str, Tensor] | None) -> None:
-        self.module, self.weights = module, weights
-
-    def __enter__(self) -> None:
-        if self.weights is not None:
-            self.own = {k: v.clone() for k, v in self.module.state_dict().items()}
-            self.module.load_state_dict(self.weights)
-
-    def __exit__(self, *_: object) -> None:
-        if self.weights is not None:
-            self.module.load_state_dict(self.own)

@@ -1,0 +1,105 @@
+"""A training killed with SIGKILL and started again ends as one that was never killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import killable
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+SCRIPT = Path(killable.__file__)
+DEADLINE = 90
+
+
+def start(data, folder):
+    return subprocess.Popen(
+        [sys.executable, str(SCRIPT), str(data), str(folder)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def kill_after(process, checkpoint, epoch):
+    """Kill a training once its checkpoint of `epoch` is there; return the epoch last written."""
+    deadline = time.monotonic() + DEADLINE
+    while not (checkpoint.exists() and epoch_of(checkpoint) >= epoch):
+        assert time.monotonic() < deadline, f"{checkpoint} never came"
+        try:
+            process.wait(timeout=0.003)  # a pause that ends early if the training does
+        except subprocess.TimeoutExpired:
+            continue
+        pytest.fail(f"the training ended before it was killed: {process.stderr.read()}")
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    return epoch_of(checkpoint)
+
+
+def epoch_of(checkpoint):
+    return torch.load(checkpoint, weights_only=True)["epoch"]
+
+
+def finish(process):
+    _, errors = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 0, errors
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, fmri):
+    folder = tmp_path_factory.mktemp("runs")
+    whole, killed = folder / "whole", folder / "killed"
+    never_killed = start(fmri.path, whole)
+    search, refit = (killed / "checkpoints" / f"fmri-{s}.pt" for s in ("search", "refit"))
+    stopped = [kill_after(start(fmri.path, killed), search, 1)]
+    assert not refit.exists()
+    stopped.append(kill_after(start(fmri.path, killed), refit, 1))
+    assert not (killed / "bundle").exists()
+    finish(never_killed)
+    finish(start(fmri.path, killed))
+    return whole, killed, stopped
+
+
+def test_it_was_killed_in_the_middle_of_both_stages(runs):
+    whole, _, (search, refit) = runs
+    best = json.loads((whole / "best.json").read_text())["fmri"]
+    assert best >= 3  # otherwise the refit would hardly be one
+    assert 1 <= search < killable.EPOCHS
+    assert 1 <= refit < best
+
+
+def test_the_final_weights_are_the_same_to_the_last_bit(runs):
+    whole, killed, _ = runs
+    expected, found = (load_file(r / "bundle" / "model.safetensors") for r in (whole, killed))
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[k], found[k]) for k in expected)
+    assert (whole / "best.json").read_text() == (killed / "best.json").read_text()
+
+
+@pytest.mark.parametrize("stage", ["search", "refit"])
+def test_history_and_logs_are_the_same(runs, stage):
+    whole, killed, _ = runs
+    a, b = (
+        torch.load(r / "checkpoints" / f"fmri-{stage}.pt", weights_only=True)["history"]
+        for r in (whole, killed)
+    )
+    pd.testing.assert_frame_equal(pd.DataFrame(a), pd.DataFrame(b), check_exact=True)
+    logs = [pd.read_csv(r / "logs" / f"fmri-{stage}.csv") for r in (whole, killed)]
+    pd.testing.assert_frame_equal(*logs, check_exact=True)
+    assert logs[0]["epoch"].is_unique
+
+
+def test_training_went_anywhere_at_all(runs):
+    whole, _, _ = runs
+    log = pd.read_csv(whole / "logs" / "fmri-search.csv")
+    assert len(log) == killable.EPOCHS + 1
+    assert log["two_way"].max() > log["two_way"][0] + 0.1
+    assert np.isnan(log["loss"][0])  # epoch 0 is the model before any step
