@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from neuroalign.errors import NeuroalignError
 from neuroalign.models.alignment import AlignMode
@@ -19,7 +19,7 @@ T = TypeVar("T", bound=BaseModel)
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SpaceRecipe(_Part):
@@ -29,15 +29,15 @@ class SpaceRecipe(_Part):
     """
 
     centre: bool
-    components: tuple[int | None, ...] = Field(min_length=1)
-    power: tuple[float, ...] = Field(min_length=1)
+    components: tuple[Annotated[int, Field(ge=1)] | None, ...] = Field(min_length=1)
+    power: tuple[Annotated[float, Field(ge=0)], ...] = Field(min_length=1)
 
 
 class StartRecipe(_Part):
     """Where alignment layers start: `random`, or `ridge` with candidates for `share`."""
 
     kind: Literal["random", "ridge"]
-    shares: tuple[float, ...] = (0.0,)
+    shares: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field((0.0,), min_length=1)
 
 
 class ValidationRecipe(_Part):
@@ -57,7 +57,7 @@ class TrainingRecipe(_Part):
     Attributes
     ----------
     epochs, batch_size, learning_rate, weight_decay : AdamW; the batch is over all processes
-    temperature, learn_temperature : tau of the contrastive loss
+    temperature, learn_temperature : tau of the contrastive loss, at least 0.01
     regression : weight of the squared distance to the target beside the contrastive loss
     average : decay of the running average of weights over epochs (0: none)
     patience : epochs without a better validation score before training stops (null: never)
@@ -70,7 +70,7 @@ class TrainingRecipe(_Part):
     batch_size: int = Field(gt=1)
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
-    temperature: float = Field(gt=0)
+    temperature: float = Field(ge=0.01)
     learn_temperature: bool
     regression: float = Field(ge=0)
     average: float = Field(ge=0, lt=1)
@@ -140,9 +140,21 @@ class Recipe(FitRecipe):
     @field_validator("name")
     @classmethod
     def _is_a_folder_name(cls, name: str) -> str:
-        if Path(name).name != name:
+        if Path(name).name != name or name == "..":
             raise ValueError("must be usable as a folder name")
         return name
+
+    @model_validator(mode="after")
+    def _architectures_are_valid(self) -> Recipe:
+        for modality in self.modalities:
+            try:
+                self.architecture(modality)
+            except ValidationError as error:
+                faults = "; ".join(
+                    ": ".join([*map(str, e["loc"]), e["msg"]]) for e in error.errors()
+                )
+                raise ValueError(f"modalities.{modality}.architecture: {faults}") from error
+        return self
 
     def architecture(self, modality: Modality) -> Architecture:
         """Return a modality's architecture with the run's `align` and its own overrides."""
