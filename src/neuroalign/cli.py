@@ -26,6 +26,9 @@ prepare = typer.Typer(no_args_is_help=True, help="Turn recordings of a lab into 
 app.add_typer(prepare, name="prepare")
 out_console, err_console = Console(), Console(stderr=True)
 
+# Typer once used click and now brings a copy of it: this is the UsageError that it raises.
+_UsageError: Any = typer.BadParameter.__base__
+
 
 class Modality(StrEnum):
     """A modality."""
@@ -47,6 +50,13 @@ class Features(StrEnum):
 
     epochs = "epochs"
     spectrogram = "spectrogram"
+
+
+class IndexOrder(StrEnum):
+    """In which order flat voxel indices count."""
+
+    C = "C"
+    F = "F"
 
 
 class ZScore(StrEnum):
@@ -144,7 +154,9 @@ def prepare_arrays_command(
     mask: Annotated[Path | None, typer.Option(help="A NIfTI mask.")] = None,
     voxel_index: Annotated[Path | None, typer.Option(help="A .npy of flat voxel indices.")] = None,
     index_base: Annotated[int, typer.Option(help="First index: 0 or 1.")] = 0,
-    index_order: Annotated[str, typer.Option(help="C, or F for column-major.")] = "C",
+    index_order: Annotated[
+        IndexOrder, typer.Option(help="C, or F for column-major.")
+    ] = IndexOrder.C,
     volume_shape: Annotated[str | None, typer.Option(help="Such as 40,64,64.")] = None,
     test_runs: TestRuns = "last",
     drop_labels: Annotated[str, typer.Option(help="Labels of no trial.")] = "rest",
@@ -166,7 +178,7 @@ def prepare_arrays_command(
         mask=mask,
         voxel_index=voxel_index,
         index_base=index_base,
-        index_order=index_order,
+        index_order=index_order.value,
         volume_shape=_shape(volume_shape),
         test_runs=_test_rule(test_runs),
         drop_labels=_listed(drop_labels) or (),
@@ -514,18 +526,16 @@ def main() -> None:
 
 def run_command(arguments: list[str]) -> int:
     """Run one command and return its exit status: 0, or 2 with an explanation on stderr."""
-    import click
-
     try:
-        status = app(arguments, standalone_mode=False)
-    except click.exceptions.Exit as error:
+        status = app(arguments, prog_name="neuroalign", standalone_mode=False)
+    except typer.Exit as error:
         return error.exit_code
-    except click.ClickException as error:
+    except _UsageError as error:
         error.show()
         return 2
     except NeuroalignError as error:
         return _explain(str(error))
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         return _explain(
             "Interrupted. Nothing half-written was left in place; give the same command again to "
             "go on (training continues from its last epoch)."
