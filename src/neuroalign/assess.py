@@ -194,11 +194,22 @@ def _both_sides(step: _Task, model: _Embedded) -> tuple[Embeddings, Embeddings]:
         else:
             sides.append(model.pictures)
     queries, gallery = sides
-    # A question whose answer is not among the candidates says nothing about the model.
-    known = set(gallery.items["label"].dropna().astype(str))
-    if queries.items["stimulus"].isna().all() or gallery.items["stimulus"].isna().all():
-        queries = queries.take(queries.items["label"].isin(list(known)).to_numpy(bool))
-    return queries, gallery
+    by_class = queries.items["stimulus"].isna().all() or gallery.items["stimulus"].isna().all()
+    if not by_class:
+        return queries, gallery
+    # Where only classes are known, both sides keep the classes that they share: a question whose
+    # answer is not there says nothing, and a candidate that nobody asks for is too easy a foil.
+    shared = _classes(queries) & _classes(gallery)
+    return _of_classes(queries, shared), _of_classes(gallery, shared)
+
+
+def _classes(embeddings: Embeddings) -> set[str]:
+    return set(embeddings.items["label"].dropna().astype(str))
+
+
+def _of_classes(embeddings: Embeddings, names: set[str]) -> Embeddings:
+    keep = embeddings.items["label"].isin(list(names))
+    return embeddings.take(keep.to_numpy(bool, na_value=False))
 
 
 def _score_step(

@@ -91,10 +91,19 @@ def load_start_data(
         shapes.append(trials.feature_shape(subject))
         x.append(signals.reshape(len(signals), -1))
         y.append(np.array([position[k] for k in _keys(view)], np.int64))
-        runs = pd.factorize(view.trials["run"])[0]
-        groups.append(y[-1] if pictured else runs + 1000 * number)
+        groups.append(y[-1] if pictured else _stretches(view.trials) + 10_000 * number)
         whiteners.append(noise_whitener(trials, subject, targets, scale))
     return StartData(subjects, tuple(shapes), tuple(x), tuple(y), tuple(groups), tuple(whiteners))
+
+
+def _stretches(trials: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """Return the run of each trial; of people with fewer than 4 runs, the quarter of the run."""
+    runs = pd.factorize(trials["session"].astype(str) + "/" + trials["run"].astype(str))[0]
+    if runs.max() + 1 >= 4:
+        return np.asarray(runs, np.int64)
+    place = trials.groupby(runs).cumcount().to_numpy()
+    length = np.bincount(runs)[runs]
+    return np.asarray(4 * runs + 4 * place // length, np.int64)
 
 
 def _keys(view: Recordings) -> list[tuple[str, str]]:
@@ -153,6 +162,10 @@ def choose_start(
 ) -> list[StartChoice]:
     """Cross-validate over targets: the best start of one modality in each candidate space.
 
+    Within a space, whitening, share and penalty are those of the least squared error, which moves
+    smoothly where a score over few classes jumps. Errors in two spaces cannot be compared; their
+    2-way scores can.
+
     Parameters
     ----------
     data : StartData
@@ -174,23 +187,28 @@ def choose_start(
     fold = (np.random.default_rng(seed).permutation(len(distinct)) % folds)[group]
     goals = [_unit(_apply(space, target_vectors)) for space in spaces]
     shares = [s for s in shares if s == 0.0 or data.can_share] or [0.0]
-    best = [StartChoice(False, 0.0, PENALTIES[0], -1.0)] * len(spaces)
+    best: list[tuple[float, StartChoice] | None] = [None] * len(spaces)
     for whiten in (False, True):
         kernel, person = _kernels(data, whiten)
         for share in shares:
-            if share == 0.0:  # people are independent: small problems instead of a large one
-                scores = np.zeros((len(goals), len(PENALTIES)))
-                for i in range(len(data.subjects)):
-                    own = np.flatnonzero(person == i)
-                    part = _cross_validate(kernel[np.ix_(own, own)], target[own], fold[own], goals)
-                    scores += part * len(own) / len(person)
-            else:
-                scores = _cross_validate(_weighted(kernel, person, share), target, fold, goals)
-            for i, row in enumerate(scores):
-                j = int(np.argmax(row))
-                if row[j] > best[i].two_way:
-                    best[i] = StartChoice(whiten, share, PENALTIES[j], float(row[j]))
-    return best
+            # People who share nothing are small problems instead of a large one.
+            parts = [person == i for i in range(len(data.subjects))]
+            if share > 0:
+                parts = [np.ones(len(person), bool)]
+            error = np.zeros((len(goals), len(PENALTIES)))
+            two_way = np.zeros_like(error)
+            for part in map(np.flatnonzero, parts):
+                weighted = _weighted(kernel[np.ix_(part, part)], person[part], share)
+                found = _cross_validate(weighted, target[part], fold[part], goals)
+                error += found[0] * len(part) / len(person)
+                two_way += found[1] * len(part) / len(person)
+            for i, (errors, shown) in enumerate(zip(error, two_way, strict=True)):
+                j = int(np.argmin(errors))
+                earlier = best[i]
+                if earlier is None or errors[j] < earlier[0]:
+                    choice = StartChoice(whiten, share, PENALTIES[j], float(shown[j]))
+                    best[i] = float(errors[j]), choice
+    return [found[1] for found in best if found is not None]
 
 
 def _cross_validate(
@@ -198,8 +216,10 @@ def _cross_validate(
     target: npt.NDArray[np.int64],
     fold: npt.NDArray[np.int64],
     goals: Sequence[FloatArray],
-) -> FloatArray:
-    scores = np.zeros((len(goals), len(PENALTIES)))
+) -> tuple[FloatArray, FloatArray]:
+    """Return squared error and 2-way score on left-out items, each (spaces, penalties)."""
+    errors = np.zeros((len(goals), len(PENALTIES)))
+    scores = np.zeros_like(errors)
     for number in np.unique(fold):
         train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         values, vectors = scipy.linalg.eigh(kernel[np.ix_(train, train)])
@@ -211,12 +231,15 @@ def _cross_validate(
             centre = y.mean(0)
             projected = vectors.T @ (y - centre)
             z = left @ (projected / (np.maximum(values, 0) + penalty * unit)[:, None]) + centre
+            errors[i, j] += np.square(z - goal[target[test]]).sum()
             scores[i, j] += _two_way(z @ goal[candidates].T, right) * len(test)
-    return scores / len(target)
+    return errors / len(target), scores / len(target)
 
 
 def _two_way(scores: FloatArray, right: npt.NDArray[np.int64]) -> float:
     """Return the mean share of distractors below the right target, ties half."""
+    if scores.shape[1] < 2:
+        return 0.5
     own = np.take_along_axis(scores, right[:, None], axis=1)
     below = (scores < own).sum(1) + 0.5 * ((scores == own).sum(1) - 1)
     return float(below.mean() / (scores.shape[1] - 1))
