@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -295,6 +296,8 @@ def train_command(
 
     loaded = load_recipe(recipe)
     run = train_run(loaded, out or Path("runs") / loaded.name, devices=devices)
+    if _is_further_process():
+        return
     record = run.record
     out_console.print(f"Trained {', '.join(record['recordings'])} in {record['seconds']} seconds.")
     for label, source in record["targets"].items():
@@ -547,11 +550,21 @@ def run_command(arguments: list[str]) -> int:
                 "give the same command again."
             )
         raise
+    except RuntimeError:
+        if _is_further_process():  # the first one is gone, and has said why
+            return 2
+        raise
     return status if isinstance(status, int) else 0
 
 
+def _is_further_process() -> bool:
+    """Whether this is one of the processes that `--devices` starts beside the first."""
+    return os.environ.get("LOCAL_RANK", "0") != "0"
+
+
 def _explain(message: str) -> int:
-    err_console.print(f"[bold red]Error:[/bold red] {_plain(message)}", highlight=False)
+    if not _is_further_process():
+        err_console.print(f"[bold red]Error:[/bold red] {_plain(message)}", highlight=False)
     return 2
 
 

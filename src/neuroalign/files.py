@@ -93,16 +93,37 @@ def _explained(target: Path) -> Iterator[None]:
     """Turn a full or read-only disk into an error that says what to do."""
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except NeuroalignError:
+        raise
+    except Exception as error:
+        number = error.errno if isinstance(error, OSError) else None
+        if number in (errno.EACCES, errno.EROFS, errno.EPERM):
+            raise NeuroalignError(
+                f"No permission to write {target} ({os.strerror(number)}). "
+                "Choose an output folder that you may write to."
+            ) from error
+        if number == errno.EFBIG:
+            raise NeuroalignError(
+                f"{target} could not be written: a file would become larger than this file system "
+                "or your limit (`ulimit -f`) allows, and nothing half-written was left there. "
+                "Choose an output folder on another disk, or raise the limit."
+            ) from error
+        if number in (errno.ENOSPC, errno.EDQUOT) or (number is None and _is_full(target.parent)):
             raise NeuroalignError(
                 f"The disk is full: {target} could not be written, and nothing half-written was "
                 "left there. Free some space or choose an output folder on another disk, "
                 "then run the same command again."
             ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise NeuroalignError(
-                f"No permission to write {target} ({error.strerror}). "
-                "Choose an output folder that you may write to."
-            ) from error
         raise
+
+
+def _is_full(folder: Path) -> bool:
+    """Whether a megabyte still fits: NumPy, PyTorch and safetensors hide why a write failed."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(2**20))
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return False

@@ -169,9 +169,15 @@ def train_run(recipe: Recipe, out: str | Path, *, devices: int = 1) -> Run:
     out = Path(out)
     fabric = make_fabric(devices, precision=recipe.training.precision)
     fabric.launch()
+    refusal: NeuroalignError | None = None
     if fabric.is_global_zero:
-        _claim(out, recipe)
-    fabric.barrier()
+        try:
+            _claim(out, recipe)
+        except NeuroalignError as error:
+            refusal = error
+    refusal = fabric.broadcast(refusal)  # all processes stop, none waits for another that is gone
+    if refusal is not None:
+        raise refusal
     started = datetime.now(UTC)
     clock = time.perf_counter()
     recordings = open_recordings(recipe)
