@@ -29,6 +29,7 @@ from neuroalign.training.ridge_start import (
     StartData,
     choose_start,
     load_start_data,
+    pooled,
     solve_start,
 )
 from neuroalign.training.statistics import fit_standardisation
@@ -98,7 +99,7 @@ def fit_bundle(
     held = {m: _part(t, masks[m]) for m, t in whole.items()}
     used = np.unique(np.concatenate([t.target_rows for t in whole.values()]))
     spaces = candidate_spaces(targets.embeddings.take(used), recipe)
-    space, choices = _choose(search, spaces, targets, recipe, fabric)
+    space, choices = _choose(search, spaces, targets, recipe, architectures, fabric)
     goals = space.transform(targets.embeddings).vectors
     modules: dict[Modality, NeuralModule] = {}
     fitted = Fitted(Bundle(modules, space), targets, masks, choices)
@@ -185,6 +186,7 @@ def _choose(
     spaces: list[CommonSpace],
     targets: Targets,
     recipe: FitRecipe,
+    architectures: Mapping[Modality, Architecture],
     fabric: Fabric,
 ) -> tuple[CommonSpace, dict[Modality, StartChoice]]:
     """Pick the space, one for all modalities, and each modality's start, by cross-validation."""
@@ -192,26 +194,21 @@ def _choose(
         return spaces[0], {}
     chosen: tuple[int, dict[Modality, StartChoice]] | None = None
     if fabric.is_global_zero:
-        shares = _shares(recipe)
-        table = {
-            m: choose_start(
-                load_start_data(t.recordings, t.target_rows, seed=recipe.seed),
+        table = {}
+        for m, t in search.items():
+            data = load_start_data(t.recordings, t.target_rows, seed=recipe.seed)
+            table[m] = choose_start(
+                pooled(data) if architectures[m].align == "none" else data,
                 spaces,
                 targets.embeddings.vectors,
-                shares=shares,
+                shares=recipe.start.shares,
                 seed=recipe.seed,
             )
-            for m, t in search.items()
-        }
         means = np.mean([[c.two_way for c in row] for row in table.values()], axis=0)
         best = int(np.argmax(means))
         chosen = best, {m: row[best] for m, row in table.items()}
     best, choices = cast(tuple[int, dict[Modality, StartChoice]], fabric.broadcast(chosen))
     return spaces[best], choices if recipe.start.kind == "ridge" else {}
-
-
-def _shares(recipe: FitRecipe) -> tuple[float, ...]:
-    return (1.0,) if recipe.align == "none" else recipe.start.shares
 
 
 def _new_module(
@@ -249,8 +246,10 @@ def start_from_ridge(
     NeuroalignError
         The module's alignment is not linear, or not as wide as the common space.
     """
-    weights, bias = solve_start(data, choice, module.space, targets.embeddings.vectors)
-    for subject, matrix in zip(data.subjects, weights, strict=True):
+    if module.architecture.align == "none":
+        data = pooled(data)
+    weights, biases = solve_start(data, choice, module.space, targets.embeddings.vectors)
+    for subject, matrix, bias in zip(data.subjects, weights, biases, strict=True):
         layer = module.alignment.layer(subject)
         if not isinstance(layer, LinearAlignment) or layer.linear.out_features != len(bias):
             raise NeuroalignError(
