@@ -96,6 +96,26 @@ def load_start_data(
     return StartData(subjects, tuple(shapes), tuple(x), tuple(y), tuple(groups), tuple(whiteners))
 
 
+def pooled(data: StartData) -> StartData:
+    """Make one person of all, their features padded with zeros to the widest (align: none).
+
+    Noise is not whitened: it differs from person to person, and there is but one layer.
+    """
+    widest = tuple(max(sizes) for sizes in zip(*data.shapes, strict=True))
+    padded = []
+    for x, shape in zip(data.x, data.shapes, strict=True):
+        missing = [(0, want - have) for have, want in zip(shape, widest, strict=True)]
+        padded.append(np.pad(x.reshape(-1, *shape), [(0, 0), *missing]).reshape(len(x), -1))
+    return StartData(
+        ("everybody",),
+        (widest,),
+        (np.concatenate(padded),),
+        (np.concatenate(data.target),),
+        (np.concatenate(data.group),),
+        (np.eye(widest[0]) if len(widest) > 1 else np.ones(widest),),
+    )
+
+
 def _stretches(trials: pd.DataFrame) -> npt.NDArray[np.int64]:
     """Return the run of each trial; of people with fewer than 4 runs, the quarter of the run."""
     runs = pd.factorize(trials["session"].astype(str) + "/" + trials["run"].astype(str))[0]
@@ -259,27 +279,37 @@ def solve_start(
     choice: StartChoice,
     space: CommonSpace,
     target_vectors: npt.NDArray[np.float32],
-) -> tuple[list[npt.NDArray[np.float32]], npt.NDArray[np.float32]]:
-    """Return each person's weights (dim, features) on standardised trials, and the bias (dim,)."""
+) -> tuple[list[npt.NDArray[np.float32]], list[npt.NDArray[np.float32]]]:
+    """Return each person's weights (dim, features) on standardised trials, and bias (dim,).
+
+    As in cross-validation, people who share nothing have a bias and a penalty of their own.
+    """
     goal = _unit(_apply(space, target_vectors))
-    y = goal[np.concatenate(data.target)]
-    bias = y.mean(0)
+    target = np.concatenate(data.target)
     kernel, person = _kernels(data, choice.whiten)
-    weighted = _weighted(kernel, person, choice.share)
-    strength = choice.penalty * np.trace(weighted) / len(weighted)
-    weighted[np.diag_indices_from(weighted)] += strength
-    dual = scipy.linalg.solve(weighted, y - bias, assume_a="pos").astype(np.float32)
+    people = range(len(data.subjects))
+    groups = [list(people)] if choice.share > 0 else [[i] for i in people]
+    dual = np.empty((len(person), goal.shape[1]), np.float32)
+    bias = []
+    for group in groups:
+        part = np.flatnonzero(np.isin(person, group))
+        y = goal[target[part]]
+        weighted = _weighted(kernel[np.ix_(part, part)], person[part], choice.share)
+        strength = choice.penalty * np.trace(weighted) / len(weighted)
+        weighted[np.diag_indices_from(weighted)] += strength
+        dual[part] = scipy.linalg.solve(weighted, y - y.mean(0), assume_a="pos")
+        bias += [y.mean(0).astype(np.float32)] * len(group)
     weights = []
     everybody = None
     if choice.share > 0:
-        everybody = _sum_of_maps(data, choice.whiten, dual, person, range(len(data.subjects)))
-    for i in range(len(data.subjects)):
+        everybody = _sum_of_maps(data, choice.whiten, dual, person, people)
+    for i in people:
         own = _sum_of_maps(data, choice.whiten, dual, person, [i])
         w = own if everybody is None else choice.share * everybody + (1 - choice.share) * own
         if choice.whiten:  # the whitener is symmetric: fold it into the weights
             w = apply_whitener(w, data.whitener[i], data.shapes[i])
         weights.append(w)
-    return weights, bias.astype(np.float32)
+    return weights, bias
 
 
 def _sum_of_maps(
