@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -20,18 +21,22 @@ from neuroalign.report.style import (
     KIND_NAMES,
     RIGHT,
     SAME_CLASS,
-    cell,
     house_style,
     mark_simulated,
     new_figure,
+    sheet,
     write_figure,
 )
 from neuroalign.retrieval.gallery import Ranking
+from neuroalign.retrieve import Answer
 
 Match = Literal["picture", "class", "none"]
 _LEGEND = (
     "Dark green frame: the right picture. Light green: the right class. Numbers: cosine similarity."
 )
+_FRAMES = {"picture": (RIGHT, 4.0), "class": (SAME_CLASS, 4.0)}
+#: More rows would make pictures too tall to open.
+MOST_ROWS = 40
 _PICTURE, _SIGNAL_WIDTH, _SIGNAL, _GAP, _CAPTION, _MARGIN = 1.0, 1.55, 0.72, 0.2, 0.3, 0.12
 _HEAD, _FOOT = 0.72, 0.22
 
@@ -66,6 +71,41 @@ def retrieval_grid(
         simulated=simulated,
     )
     return write_figure(figure, out)
+
+
+def answer_grid(answer: Answer, out: Path, *, pictures: PictureFiles | None = None) -> Path:
+    """Draw the answer of `decode_run`, `encode_run` or `convert_run`: at most 40 queries of it.
+
+    Parameters
+    ----------
+    answer : Answer
+    out : Path
+        The suffix chooses the format: .png, .svg, .pdf.
+    pictures : PictureFiles, optional
+        The run's pictures. Without them only those are drawn that are themselves queries or
+        candidates: of a conversion, none.
+    """
+    ranking = answer.ranking
+    sides = pd.concat([ranking.queries, ranking.gallery], ignore_index=True)
+    found = PictureFiles.from_items(sides)
+    if pictures is not None:
+        found = PictureFiles(
+            {**found.by_stimulus, **pictures.by_stimulus}, {**found.by_label, **pictures.by_label}
+        )
+    n = len(ranking.queries)
+    shown = min(n, MOST_ROWS)
+    part = f" (the first {shown} of {n} queries)" if shown < n else ""
+    return retrieval_grid(
+        ranking,
+        out,
+        pictures=found,
+        query_view=answer.query_view,
+        gallery_view=answer.gallery_view,
+        queries=range(shown),
+        k=ranking.indices.shape[1],
+        title=answer.task.capitalize() + part,
+        simulated=answer.simulated,
+    )
 
 
 def draw_retrieval(
@@ -121,25 +161,26 @@ def draw_retrieval(
     with house_style():
         figure = new_figure(width, _HEAD + len(rows) * row_height + _FOOT)
         height = figure.get_size_inches()[1]
+        page = sheet(figure)
         figure.text(_MARGIN / width, 1 - 0.1 / height, title, va="top", weight="bold", fontsize=11)
         mark_simulated(figure, simulated=simulated, x=1 - _MARGIN / width, y=1 - 0.12 / height)
-        _heading(figure, _MARGIN, query_width, _query_heading(ranking.queries, query_view))
+        _heading(page, _MARGIN, query_width, _query_heading(ranking.queries, query_view))
         for rank in range(k):
-            _heading(figure, first + rank * (column + _GAP), column, str(rank + 1))
+            _heading(page, first + rank * (column + _GAP), column, str(rank + 1))
         for number, row in enumerate(rows):
             top = _HEAD + number * row_height
             query = ranking.queries.iloc[row]
             place = Box(_MARGIN, top, query_width, row_height - _GAP)
-            _item(figure, place, query, pictures, query_view, row, stacked=stacked)
+            _item(page, place, query, pictures, query_view, row, stacked=stacked)
             for rank in range(k):
                 position = int(ranking.indices[row, rank])
                 found = ranking.gallery.iloc[position]
                 place = Box(first + rank * (column + _GAP), top, column, row_height - _GAP)
                 _item(
-                    figure, place, found, pictures, gallery_view, position, stacked=stacked,
+                    page, place, found, pictures, gallery_view, position, stacked=stacked,
                     match=match_of(query, found), score=float(ranking.scores[row, rank]),
                 )  # fmt: skip
-            _rule(figure, first - 1.5 * _GAP, top, row_height - _GAP)
+            _rule(page, first - 1.5 * _GAP, top, row_height - _GAP)
         figure.text(
             _MARGIN / width, 0.06 / height, _LEGEND, va="bottom", fontsize=7, color="#777777"
         )
@@ -169,7 +210,7 @@ def example_queries(items: pd.DataFrame, n: int, *, seed: int = 0) -> list[int]:
 
 
 def _item(
-    figure: Figure,
+    page: Axes,
     box: Box,
     item: pd.Series[Any],
     pictures: PictureFiles,
@@ -184,26 +225,27 @@ def _item(
     top, left, width = box.top, box.left, box.width
     if stacked:
         if view is not None:
-            draw_recording(figure, Box(left, top, width, _SIGNAL), view, position)
+            draw_recording(page, Box(left, top, width, _SIGNAL), view, position)
         top += _SIGNAL + 0.04
     elif view is not None:
-        draw_recording(figure, Box(left, top, _SIGNAL_WIDTH, _PICTURE), view, position)
+        draw_recording(page, Box(left, top, _SIGNAL_WIDTH, _PICTURE), view, position)
         left, width = left + _SIGNAL_WIDTH + _GAP, width - _SIGNAL_WIDTH - _GAP
-    axes = cell(figure, left + (width - _PICTURE) / 2, top, _PICTURE, _PICTURE)
     path, example = pictures.of(item)
     picture = thumbnail(path)
-    axes.set(xlim=(0, 1), ylim=(0, 1))
+    x, y = left + width / 2, top + _PICTURE / 2
     if picture is None:
-        axes.text(0.5, 0.5, caption(item), ha="center", va="center", fontsize=8, wrap=True)
+        page.text(x, y, _shorten(caption(item), 16), ha="center", va="center", fontsize=8)
     else:
-        wide, high = (side / max(picture.size) for side in picture.size)
-        extent = (0.5 - wide / 2, 0.5 + wide / 2, 0.5 - high / 2, 0.5 + high / 2)
-        axes.imshow(np.asarray(picture), extent=extent, alpha=0.55 if example else 1.0)
-        axes.set(xlim=(0, 1), ylim=(0, 1))
-    colour, line = {"picture": (RIGHT, 4.0), "class": (SAME_CLASS, 4.0)}.get(
-        match or "", (FAINT, 0.6)
+        wide, high = (_PICTURE * side / max(picture.size) / 2 for side in picture.size)
+        page.imshow(
+            np.asarray(picture), extent=(x - wide, x + wide, y + high, y - high), aspect="auto",
+            alpha=0.55 if example else 1.0,
+        )  # fmt: skip
+    colour, line = _FRAMES.get(match or "none", (FAINT, 0.6))
+    corner = (left + (width - _PICTURE) / 2, top)
+    page.add_patch(
+        Rectangle(corner, _PICTURE, _PICTURE, fill=False, edgecolor=colour, linewidth=line)
     )
-    axes.add_patch(_frame(colour, line))
     lines = [caption(item) + (" (an example)" if example and picture is not None else "")]
     if item["kind"] in ("eeg", "meg", "fmri"):
         name = str(item["subject"])
@@ -211,25 +253,16 @@ def _item(
         lines.append(name if name.lower().startswith(str(item["kind"])) else f"{kind}, {name}")
     if score is not None:
         lines[-1] += f"  {score:.2f}"
-    total_width, height = figure.get_size_inches()
-    figure.text(
-        (left + width / 2) / total_width,
-        1 - (top + _PICTURE + 0.05) / height,
-        "\n".join(_shorten(text) for text in lines),
-        ha="center", va="top", fontsize=6.5, color="#555555", linespacing=1.15,
+    page.text(
+        x, top + _PICTURE + 0.05, "\n".join(_shorten(text) for text in lines), ha="center",
+        va="top", fontsize=6.5, color="#555555", linespacing=1.15,
     )  # fmt: skip
 
 
-def _frame(colour: str, line: float) -> Rectangle:
-    return Rectangle((0, 0), 1, 1, fill=False, edgecolor=colour, linewidth=line, clip_on=False)
-
-
-def _heading(figure: Figure, left: float, width: float, text: str) -> None:
-    total_width, height = figure.get_size_inches()
-    figure.text(
-        (left + width / 2) / total_width, 1 - (_HEAD - 0.1) / height, text, ha="center",
-        va="bottom", color="#777777", fontsize=8,
-    )  # fmt: skip
+def _heading(page: Axes, left: float, width: float, text: str) -> None:
+    page.text(
+        left + width / 2, _HEAD - 0.1, text, ha="center", va="bottom", color="#777777", fontsize=8
+    )
 
 
 def _query_heading(items: pd.DataFrame, view: Recordings | None) -> str:
@@ -238,9 +271,8 @@ def _query_heading(items: pd.DataFrame, view: Recordings | None) -> str:
     return "query, and the picture shown"
 
 
-def _rule(figure: Figure, left: float, top: float, height: float) -> None:
-    axes = cell(figure, left, top, 0.01, height)
-    axes.axvline(0, color=FAINT, lw=0.8)
+def _rule(page: Axes, left: float, top: float, height: float) -> None:
+    page.plot([left, left], [top, top + height], color=FAINT, lw=0.8)
 
 
 def _shorten(text: str, most: int = 26) -> str:

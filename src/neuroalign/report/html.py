@@ -19,6 +19,7 @@ from neuroalign.report.score_tables import (
     models_table_html,
     plain_table_html,
     score_table_html,
+    shown_first,
 )
 from neuroalign.report.verdict import verdict
 
@@ -176,16 +177,22 @@ def _task_sections(
         if scores:
             number += 1
             caption = f"Table {number}. {heading}{_simulated(contents)}, all people."
-            body += score_table_html(scores, caption)
+            body += score_table_html(shown_first(scores), caption)
+            if len(shown_first(scores)) < len(scores):
+                body += folded("All metrics", score_table_html(scores, caption))
         if task == "conversion":
             body += _figures(drawings, "matrix", _matrix_caption(own))
         examples = [d for d in drawings if d.section == task]
         if examples:
             body += f"<h3>Examples{_simulated(contents)}</h3><p class=note>{_examples()}</p>"
-            body += "".join(figure_html(d.uri, d.title, d.title) for d in examples)
+            body += "".join(figure_html(d.uri, d.title, _file(d)) for d in examples)
         if body:
             sections.append(Section(task, heading, f"<p>{explanation}</p>{body}"))
     return sections
+
+
+def _file(drawing: Drawing) -> str:
+    return f"File: figures/{drawing.name}.pdf"
 
 
 def _examples() -> str:
@@ -218,7 +225,7 @@ def _models(
     plain = [s for s in everyone if not s.metric.endswith("_normalised")]
     charts = [d for d in drawings if d.section == "models"]
     caption = f"Models side by side{_simulated(contents)}: score and 95 % interval, all people."
-    return "".join(figure_html(d.uri, d.title, d.title) for d in charts) + folded(
+    return "".join(figure_html(d.uri, d.title, _file(d)) for d in charts) + folded(
         "All numbers", models_table_html(plain, models, caption)
     )
 
@@ -235,7 +242,7 @@ def _people(contents: RunContents) -> str:
 
 def _figures(drawings: Sequence[Drawing], section: str, caption: str) -> str:
     return "".join(
-        figure_html(d.uri, d.title, f"{d.title}. {caption}")
+        figure_html(d.uri, d.title, f"{d.title}. {caption} {_file(d)}")
         for d in drawings
         if d.section == section
     )

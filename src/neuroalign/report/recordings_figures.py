@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import mne
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from neuroalign.errors import NeuroalignError
@@ -24,6 +25,7 @@ from neuroalign.report.style import (
     house_style,
     mark_simulated,
     new_figure,
+    sheet,
     write_figure,
 )
 
@@ -57,7 +59,7 @@ def recording_figure(recordings: Recordings, item: int, out: Path) -> Path:
     """
     with house_style():
         figure = new_figure(5.0, 2.4)
-        note = draw_recording(figure, Box(0.15, 0.45, 4.7, 1.7), recordings, item)
+        note = draw_recording(sheet(figure), Box(0.15, 0.45, 4.7, 1.7), recordings, item)
         kind = "simulated " if recordings.info.simulated else ""
         row = recordings.trials.iloc[item]
         shown = row["stimulus"] if row["stimulus"] == row["stimulus"] else row["label"]
@@ -70,8 +72,8 @@ def recording_figure(recordings: Recordings, item: int, out: Path) -> Path:
     return write_figure(figure, out)
 
 
-def draw_recording(figure: Figure, box: Box, recordings: Recordings, item: int) -> str:
-    """Draw one item of a view into a box of a figure; return a note on what was drawn.
+def draw_recording(page: Axes, box: Box, recordings: Recordings, item: int) -> str:
+    """Draw one item of a view into a box of a sheet (see `style.sheet`); return a note on it.
 
     EEG and MEG: the map over the scalp where the sensors differ most after onset, and the traces of
     all sensors (the grey line is the picture's onset, the dark one the time of the map).
@@ -90,8 +92,8 @@ def draw_recording(figure: Figure, box: Box, recordings: Recordings, item: int) 
     signal = recordings.read([item])[0]
     if recordings.modality == "fmri":
         subject = str(recordings.trials["subject"].iloc[item])
-        return _draw_voxels(figure, box, signal, recordings, subject)
-    return _draw_sensors(figure, box, signal, recordings)
+        return _draw_voxels(page, box, signal, recordings, subject)
+    return _draw_sensors(page, box, signal, recordings)
 
 
 def flat_positions(channels: Sequence[Channel]) -> npt.NDArray[np.float64] | None:
@@ -113,7 +115,7 @@ def flat_positions(channels: Sequence[Channel]) -> npt.NDArray[np.float64] | Non
     return np.column_stack([radius * x / safe, radius * y / safe])
 
 
-def _draw_sensors(figure: Figure, box: Box, signal: _Array, recordings: Recordings) -> str:
+def _draw_sensors(page: Axes, box: Box, signal: _Array, recordings: Recordings) -> str:
     info = recordings.info
     times = (info.tmin or 0.0) + np.arange(signal.shape[-1]) / (info.sfreq or 1.0)
     spectrum = signal.ndim == 3
@@ -123,31 +125,29 @@ def _draw_sensors(figure: Figure, box: Box, signal: _Array, recordings: Recordin
     left, width = box.left, box.width
     if positions is not None:
         side = min(box.height, 0.5 * box.width)
+        figure = cast(Figure, page.figure)
         place = cell(figure, left, box.top + (box.height - side) / 2, side, side)
         _draw_map(place, over_time[:, peak], positions)
         left, width = left + side * 1.06, width - side * 1.06
-    axes = cell(figure, left, box.top + 0.08 * box.height, width, 0.84 * box.height)
+    right, middle, reach = left + width, box.top + box.height / 2, 0.42 * box.height
+    across = np.interp(times, (times[0], times[-1]), (left, right))
     if spectrum:
         image = signal.mean(0)
         image = image - image.mean(1, keepdims=True)  # else low frequencies hide all others
-        limit = float(np.abs(image).max()) or 1.0
-        axes.imshow(
-            image, cmap=_DIVERGING, vmin=-limit, vmax=limit, aspect="auto", origin="lower",
-            extent=(times[0], times[-1], 0, len(image)),
-        )  # fmt: skip
+        _draw_image(page, image, (left, right, middle + reach, middle - reach))
     else:
-        axes.plot(
-            times,
-            signal.T,
-            color=KIND_COLOURS[recordings.modality],
-            lw=0.35,
-            alpha=0.45,
-            rasterized=True,
+        down = middle - reach * signal / (float(np.abs(signal).max()) or 1.0)
+        lines = np.stack([np.broadcast_to(across, down.shape), down], axis=-1)
+        colour = KIND_COLOURS[recordings.modality]
+        page.add_collection(
+            LineCollection(list(lines), colors=colour, lw=0.35, alpha=0.45, rasterized=True),
+            autolim=False,
         )
-        axes.set_xlim(times[0], times[-1])
+    upright = (middle - reach, middle + reach)
     if times[0] <= 0 <= times[-1]:
-        axes.axvline(0, color=FAINT, lw=0.8)
-    axes.axvline(times[peak], color=INK, lw=0.6)
+        onset = float(np.interp(0.0, times, across))
+        page.plot([onset, onset], upright, color=FAINT, lw=0.8)
+    page.plot([across[peak]] * 2, upright, color=INK, lw=0.6)
     span = f"{times[0] * 1000:.0f} to {times[-1] * 1000:.0f} ms"
     return f"map at {times[peak] * 1000:.0f} ms, {'spectrogram' if spectrum else 'traces'} {span}"
 
@@ -189,24 +189,42 @@ def _draw_map(axes: Axes, values: _Array, positions: npt.NDArray[np.float64]) ->
     axes.set(xlim=(-1.25, 1.25), ylim=(-1.25, 1.25), aspect="equal")
 
 
-def _draw_voxels(
-    figure: Figure, box: Box, signal: _Array, recordings: Recordings, subject: str
-) -> str:
-    limit = float(np.quantile(np.abs(signal), 0.98)) or 1.0
+def _draw_voxels(page: Axes, box: Box, signal: _Array, recordings: Recordings, subject: str) -> str:
     volume = recordings.info.subjects[subject].volume
     index = recordings.voxel_index(subject)
     if volume is None or index is None:
         images = [_square(signal)]
     else:
         images = _slices(signal, index, volume.shape)
+    limit = float(np.quantile(np.abs(signal), 0.98)) or 1.0
     step = box.width / len(images)
     for number, image in enumerate(images):
-        axes = cell(figure, box.left + number * step, box.top, step * 0.94, box.height)
-        axes.imshow(
-            np.ma.masked_invalid(image), cmap=_DIVERGING, vmin=-limit, vmax=limit, origin="lower",
-            interpolation="nearest",
-        )  # fmt: skip
+        high, wide = image.shape
+        scale = min(0.94 * step / wide, box.height / high) / 2  # half an inch-size of a voxel
+        x, y = box.left + (number + 0.5) * step, box.top + box.height / 2
+        place = (x - scale * wide, x + scale * wide, y + scale * high, y - scale * high)
+        _draw_image(page, image, place, limit)
     return "all voxels, in their stored order" if volume is None else f"{len(images)} slices"
+
+
+def _draw_image(
+    page: Axes,
+    image: _Array,
+    place: tuple[float, float, float, float],
+    limit: float | None = None,
+) -> None:
+    """Draw values at left, right, bottom, top of a sheet; the first row lies at the bottom."""
+    limit = limit or float(np.abs(image).max()) or 1.0
+    page.imshow(
+        np.ma.masked_invalid(image),
+        cmap=_DIVERGING,
+        vmin=-limit,
+        vmax=limit,
+        origin="lower",
+        extent=place,
+        aspect="auto",
+        interpolation="nearest",
+    )
 
 
 def _slices(

@@ -36,12 +36,12 @@ def score_table_html(scores: Sequence[Score], caption: str) -> str:
             cells = []
             if number == 0:
                 cells.append(
-                    f'<th scope="rowgroup" rowspan="{len(group)}">{arrow(first)}'
+                    f'<th class="pair" scope="rowgroup" rowspan="{len(group)}">{arrow(first)}'
                     f'<span class="sub">{escape(first.items)}</span></th>'
                 )
             published_number = published(score)
             cells += [
-                f"<td>{escape(METRIC_NAMES.get(score.metric, score.metric))}"
+                f"<td class=metric>{escape(METRIC_NAMES.get(score.metric, score.metric))}"
                 f"{_footnote(score.note, notes)}</td>",
                 f'<td class="n strong">{score.value:.3f}</td>',
                 f'<td class="n">{score.low:.3f} to {score.high:.3f}</td>',
@@ -57,6 +57,18 @@ def score_table_html(scores: Sequence[Score], caption: str) -> str:
             start = ' class="first"' if number == 0 else ""
             body.append(f"<tr{start}>{''.join(cells)}</tr>")
     return _table(caption, heads, body) + _notes(notes)
+
+
+def shown_first(scores: Sequence[Score]) -> list[Score]:
+    """Return the metrics of the paper's tables; class accuracies only where they stand for all."""
+    found = []
+    for block in blocks(scores):
+        pictured = any(s.metric == "top1" for s in block)
+        for s in block:
+            usual = s.metric in ("top1", "top5") or s.metric.startswith("two_way")
+            if usual or not pictured or published(s) is not None:
+                found.append(s)
+    return found
 
 
 def models_table_html(scores: Sequence[Score], models: Sequence[str], caption: str) -> str:
@@ -75,7 +87,10 @@ def models_table_html(scores: Sequence[Score], models: Sequence[str], caption: s
         same = key[:3] == before
         before = key[:3]
         name = "" if same else f'{arrow(first)}<span class="sub">{escape(first.items)}</span>'
-        cells = [f"<th>{name}</th>", f"<td>{escape(METRIC_NAMES.get(key[3], key[3]))}</td>"]
+        cells = [
+            f"<th class=pair>{name}</th>",
+            f"<td>{escape(METRIC_NAMES.get(key[3], key[3]))}</td>",
+        ]
         for model in columns:
             cells.append(_model_cell(row.get(model)))
         chance = next((s.chance for s in row.values() if not is_difference(s)), None)

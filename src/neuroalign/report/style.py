@@ -64,6 +64,18 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def sheet(figure: Figure) -> Axes:
+    """Return axes over the whole figure, in inches from its top left corner.
+
+    Making axes is what costs time: pictures and traces of a grid share these.
+    """
+    width, height = figure.get_size_inches()
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    axes.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)
+    axes.set_axis_off()
+    return axes
+
+
 def cell(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
     """Return bare axes placed in inches from the figure's top left corner."""
     total_width, total_height = figure.get_size_inches()
