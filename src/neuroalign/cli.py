@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from neuroalign import __version__
 from neuroalign.errors import NeuroalignError
@@ -278,7 +279,7 @@ def power_command(
         seeds=seeds,
         jobs=jobs,
     )
-    out_console.print(f"Simulated {modality.value}: 2-way score against {vary}")
+    _say(f"Simulated {modality.value}: 2-way score against {vary}")
     _print_table(table.round(3))
 
 
@@ -299,10 +300,14 @@ def train_command(
     if _is_further_process():
         return
     record = run.record
-    out_console.print(f"Trained {', '.join(record['recordings'])} in {record['seconds']} seconds.")
+    seconds = record["seconds"]
+    _say(
+        f"Trained {', '.join(record['recordings'])} in {seconds['training']:.0f} s, after "
+        f"{seconds['pictures']:.0f} s for the embeddings of the pictures."
+    )
     for label, source in record["targets"].items():
-        out_console.print(f"  class {label}: {source}")
-    out_console.print(f"Next: neuroalign evaluate {run.path}")
+        _say(f"  class {label}: {source}")
+    _say(f"Next: neuroalign evaluate {run.path}")
 
 
 @app.command("evaluate")
@@ -316,8 +321,8 @@ def evaluate_command(run: RunFolder, as_json: AsJson = False) -> None:
         sys.stdout.write(to_json(scores) + "\n")
         return
     _print_scores([s for s in scores if s.subject == "all"])
-    out_console.print(f"All scores, per person too: {run / 'scores.json'}")
-    out_console.print(f"Next: neuroalign report {run}")
+    _say(f"All scores, per person too: {run / 'scores.json'}")
+    _say(f"Next: neuroalign report {run}")
 
 
 @app.command("decode")
@@ -390,7 +395,7 @@ def report_command(
     """Write the HTML report of an evaluated run."""
     from neuroalign.report.html import write_report
 
-    out_console.print(f"Open {write_report(run, beside or [])}")
+    _say(f"Open {write_report(run, beside or [])}")
 
 
 @app.command("demo")
@@ -406,7 +411,7 @@ def demo_command(
     )
     _print_scores(headline(scores))
     out_console.print("All recordings above are simulated.")
-    out_console.print(f"Open {report}")
+    _say(f"Open {report}")
 
 
 def _print_scores(scores: list[Any]) -> None:
@@ -419,13 +424,11 @@ def _print_scores(scores: list[Any]) -> None:
 
 
 def _say_prepared(recordings: Any) -> None:
-    out_console.print(str(recordings), markup=False, highlight=False)
+    _say(str(recordings))
     splits = recordings.trials.groupby(["subject", "split"]).size().unstack(fill_value=0)
     _print_table(splits.reset_index())
     for dropped in recordings.info.dropped:
-        out_console.print(
-            f"left out: {dropped.where}: {dropped.trials} trials: {dropped.reason}", markup=False
-        )
+        _say(f"left out: {dropped.where}: {dropped.trials} trials: {dropped.reason}")
 
 
 def _say_answer(answer: Any, as_json: bool, grid: Path | None) -> None:
@@ -445,7 +448,7 @@ def _say_answer(answer: Any, as_json: bool, grid: Path | None) -> None:
         from neuroalign.report.grids import answer_grid
 
         answer_grid(answer, grid)
-        err_console.print(f"Drawn into {grid}")
+        _say(f"Drawn into {grid}", err_console)
 
 
 def _print_table(table: Any) -> None:
@@ -453,8 +456,13 @@ def _print_table(table: Any) -> None:
 
     shown = Table(*map(str, table.columns))
     for row in table.itertuples(index=False):
-        shown.add_row(*("" if v != v or v is None else str(v) for v in row))
+        shown.add_row(*("" if v != v or v is None else escape(str(v)) for v in row))
     out_console.print(shown)
+
+
+def _say(line: str, console: Console = out_console) -> None:
+    """Print a line as it is: paths stay whole and may hold brackets."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _embedded(pictures: str, encoder: str) -> Any:
@@ -564,11 +572,7 @@ def _is_further_process() -> bool:
 
 def _explain(message: str) -> int:
     if not _is_further_process():
-        err_console.print(f"[bold red]Error:[/bold red] {_plain(message)}", highlight=False)
+        err_console.print(
+            f"[bold red]Error:[/bold red] {escape(message)}", highlight=False, soft_wrap=True
+        )
     return 2
-
-
-def _plain(message: str) -> str:
-    from rich.markup import escape
-
-    return escape(message)
