@@ -91,7 +91,7 @@ def fit_bundle(
     architectures = architectures or {
         m: recipe.architectures[m].model_copy(update={"align": recipe.align}) for m in recordings
     }
-    training = {m: r.select(split="train") for m, r in recordings.items()}
+    training = {m: _training_view(r) for m, r in recordings.items()}
     masks = validation_masks(training, recipe.validation, recipe.seed)
     targets = targets_of(training, pictures, recipe.classes_without_pictures)
     whole = {m: TrialSet(r, targets.of(r.trials, str(r.path))) for m, r in training.items()}
@@ -115,7 +115,9 @@ def fit_bundle(
             module = _new_module(
                 architectures[modality], trials.recordings, space, targets, trials, choices, recipe
             )
-            log = EpochLog(folder, f"{modality}-{stage}") if folder else None
+            log = None
+            if folder is not None and fabric.is_global_zero:
+                log = EpochLog(folder, f"{modality}-{stage}")
             result = fit(
                 module,
                 trials,
@@ -137,6 +139,18 @@ def fit_bundle(
         modules[modality] = module.cpu().eval()
         fitted.best_epochs[modality] = best
     return fitted
+
+
+def _training_view(recordings: Recordings) -> Recordings:
+    view = recordings.select(split="train")
+    absent = [s for s in recordings.subjects if s not in view.subjects]
+    if absent and len(view):
+        raise NeuroalignError(
+            f"{recordings.path}: {', '.join(absent)} has no training trials (split == 'train'), so "
+            "no alignment layer can be trained and no test trial embedded. Split each person's "
+            "trials when preparing the recordings, or leave the person out."
+        )
+    return view
 
 
 def targets_of(

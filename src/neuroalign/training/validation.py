@@ -57,6 +57,14 @@ def _by_stimulus(
                 f"{'none' if not mask.any() else 'all'} of its training trials. Choose another "
                 "seed or fraction."
             )
+        people = training[modality].trials["subject"]
+        lost = sorted(set(people) - set(people[~mask]))
+        if lost:
+            raise NeuroalignError(
+                f"{modality}: all training pictures of {', '.join(lost)} fell to validation (seed "
+                f"{seed}), so nothing is left to train on. Choose another seed or a smaller "
+                "fraction."
+            )
     return masks
 
 
