@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +56,48 @@ class Fitted:
     validation: dict[Modality, npt.NDArray[np.bool_]]
     choices: dict[Modality, StartChoice] = field(default_factory=dict)
     best_epochs: dict[Modality, int] = field(default_factory=dict)
+
+
+def fit(
+    recordings: Recordings | Sequence[Recordings],
+    pictures: Embeddings,
+    preset: str = "default",
+    **overrides: Any,
+) -> Bundle:
+    """Train one module per modality and return them as a bundle.
+
+    Parameters
+    ----------
+    recordings : Recordings, or one per modality
+        Trials of the split `train` are used, and no others.
+    pictures : Embeddings
+        The pictures that were shown, from `embed_pictures`.
+    preset : str
+        `default` or `paper`.
+    **overrides
+        Fields of a recipe: `seed=1`, `training={"epochs": 5}`, `align="frozen_random"`.
+
+    Returns
+    -------
+    Bundle
+
+    Raises
+    ------
+    NeuroalignError
+        Two recordings are of one modality, or see `fit_bundle`.
+
+    Examples
+    --------
+    >>> bundle = neuroalign.fit([eeg, fmri], pictures)  # doctest: +SKIP
+    """
+    several = [recordings] if isinstance(recordings, Recordings) else list(recordings)
+    named = {r.modality: r for r in several}
+    if not several or len(named) < len(several):
+        raise NeuroalignError(
+            "`fit` takes one set of recordings for each modality; got "
+            f"{', '.join(r.modality for r in several) or 'none'}."
+        )
+    return fit_bundle(named, pictures, fit_recipe(preset, **overrides)).bundle
 
 
 def fit_bundle(
