@@ -22,7 +22,8 @@ from neuroalign.models.space import CommonSpace, fit_space
 from neuroalign.recipe import FitRecipe, fit_recipe
 from neuroalign.recordings.container import Modality, Recordings
 from neuroalign.retrieval.embeddings import Embeddings
-from neuroalign.training.fit import TrialSet, fit
+from neuroalign.training.fit import TrialSet
+from neuroalign.training.fit import fit as fit_module
 from neuroalign.training.logs import EpochLog
 from neuroalign.training.ridge_start import (
     StartChoice,
@@ -160,7 +161,7 @@ def fit_bundle(
             log = None
             if folder is not None and fabric.is_global_zero:
                 log = EpochLog(folder, f"{modality}-{stage}")
-            result = fit(
+            result = fit_module(
                 module,
                 trials,
                 validation,
