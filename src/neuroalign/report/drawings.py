@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
+from neuroalign.assess import IDEAL
 from neuroalign.evaluation.scores import Score
 from neuroalign.progress import track
 from neuroalign.report.contents import RunContents, validation_curves
@@ -149,7 +150,9 @@ def _charts(
 ) -> Iterator[_Plan]:
     simulated = contents.simulated
     word = " (simulated)" if simulated else ""
-    usable = [s for s in scores if not is_difference(s)]
+    # The ideal observer is a line, the ceiling of the others; bars of it would say the same.
+    usable = [s for s in scores if not is_difference(s) and s.model != IDEAL]
+    models = [m for m in models if m != IDEAL]
     for task in dict.fromkeys(s.task for s in usable):
         own = [s for s in usable if s.task == task]
         metric = next((m for m in LEADING_METRICS if any(s.metric == m for s in own)), None)
@@ -160,7 +163,7 @@ def _charts(
         draw = partial(score_bars, own, models, title=title, simulated=simulated)
         yield _Plan("models", f"scores-{task}", f"{title}: models side by side", draw)
     ours = [s for s in usable if s.model == contents.model and s.metric == LEADING_METRICS[0]]
-    if len(ours) > 1:
+    if any(s.task == "conversion" for s in ours):
         title = f"Every pair of query and gallery{word}"
         draw = partial(task_matrix, ours, title=title, simulated=simulated)
         yield _Plan("matrix", "conversion-matrix", title, draw)

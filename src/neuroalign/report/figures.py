@@ -41,17 +41,18 @@ def score_bars(
     groups = list(dict.fromkeys((s.source, s.target, s.items) for s in scores))
     several = len({g[:2] for g in groups}) < len(groups)
     with house_style():
-        figure = new_figure(max(4.6, 0.5 + len(groups) * (0.35 + 0.26 * len(models))), 3.3)
+        width = 0.7 + len(groups) * max(0.35 + 0.26 * len(models), 1.4 if several else 1.0)
+        figure = new_figure(max(6.4, width), 3.3)
         axes = figure.add_axes((0.11, 0.27, 0.86, 0.59))
-        width = 0.8 / len(models)
+        bar = 0.8 / len(models)
         for number, model in enumerate(models):
             own = [s for s in scores if s.model == model]
             place = [groups.index((s.source, s.target, s.items)) for s in own]
-            x = np.array(place) - 0.4 + (number + 0.5) * width
+            x = np.array(place) - 0.4 + (number + 0.5) * bar
             value = np.array([s.value for s in own])
             spread = np.abs(np.array([[s.low, s.high] for s in own]).reshape(-1, 2).T - value)
             colour = PALETTE[number % len(PALETTE)]
-            axes.bar(x, value, width * 0.9, color=colour, alpha=0.85, label=model)
+            axes.bar(x, value, bar * 0.9, color=colour, alpha=0.85, label=model)
             axes.errorbar(x, value, spread, fmt="none", ecolor=INK, elinewidth=0.9, capsize=1.8)
         for number, group in enumerate(groups):
             own = [s for s in scores if (s.source, s.target, s.items) == group]
@@ -67,7 +68,7 @@ def score_bars(
             f"{KIND_NAMES.get(a, a)} → {KIND_NAMES.get(b, b)}" + (f"\n{items}" if several else "")
             for a, b, items in groups
         ]
-        axes.set_xticks(range(len(groups)), labels, fontsize=8)
+        axes.set_xticks(range(len(groups)), labels, fontsize=7.5)
         axes.set(xlim=(-0.55, len(groups) - 0.45), ylim=(0, 1.02))
         axes.set_ylabel(METRIC_NAMES.get(scores[0].metric, scores[0].metric) if scores else "")
         axes.set_title(title)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from html import escape
 from pathlib import Path
 
+from neuroalign.assess import IDEAL, RIDGE
 from neuroalign.evaluation.scores import Score
 from neuroalign.evaluation.tables import display_table
 from neuroalign.files import atomic_file, atomic_folder
@@ -65,7 +66,8 @@ def write_report(run: str | Path, beside: Sequence[str | Path] = ()) -> Path:
     scores = joined_scores(contents, others)
     everyone = [s for s in scores if s.subject == "all"]
     models = list(dict.fromkeys(s.model for s in everyone if not is_difference(s)))
-    models.sort(key=lambda name: name != contents.model)
+    last = {RIDGE: 1, IDEAL: 2}
+    models.sort(key=lambda name: -1 if name == contents.model else last.get(name, 0))
     with atomic_folder(contents.path / "figures", overwrite=True) as folder:
         drawings = draw_all(contents, others, models, everyone, folder)
     report = contents.path / "report.html"
@@ -152,6 +154,12 @@ _TASKS = {
         "in the paper.",
     ),
 }
+_KEY = (
+    "In the column 0 to 1: the dot is the score, the bar its 95 % interval (green where all of it "
+    "lies above chance), the dotted line chance, the violet line what an ideal observer attains "
+    "(known for simulated recordings only). The numbers of Ferrante et al. come from their people, "
+    "pictures and galleries: they stand here for orientation, not for comparison."
+)
 _TRAINING = (
     "Above the training loss, below the validation score (2-way against other validation "
     "targets; chance 0.5). Epoch 0 is the start before any training. Thin lines: other runs."
@@ -180,6 +188,8 @@ def _task_sections(
             body += score_table_html(shown_first(scores), caption)
             if len(shown_first(scores)) < len(scores):
                 body += folded("All metrics", score_table_html(scores, caption))
+        if scores and number == 1:
+            body += f'<p class="note">{_KEY}</p>'
         if task == "conversion":
             body += _figures(drawings, "matrix", _matrix_caption(own))
         examples = [d for d in drawings if d.section == task]

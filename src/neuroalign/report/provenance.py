@@ -86,10 +86,9 @@ def _data_table(contents: RunContents) -> str:
                 source,
             ]
         )
-    word = " (simulated recordings)" if contents.simulated else ""
     heads = ["modality", "people", "trials: train / validation / test"]
     heads += ["pictures: train / test", "a trial", "source"]
-    return plain_table_html(f"The recordings{word}.", heads, rows)
+    return plain_table_html(f"The recordings{_word(contents)}.", heads, rows)
 
 
 def _targets(contents: RunContents) -> str:
@@ -114,7 +113,7 @@ def _trials_by_person(contents: RunContents) -> str:
     ).astype(int)  # fmt: skip
     parts = [p for p in ("train", "validation", "test") if p in table]
     rows = [[*key, *row] for key, row in zip(table.index, table[parts].to_numpy(), strict=True)]
-    caption = "Trials of each person" + (" (simulated)." if contents.simulated else ".")
+    caption = f"Trials of each person{_word(contents)}."
     return folded(
         "Trials of each person", plain_table_html(caption, ["modality", "person", *parts], rows)
     )
@@ -151,7 +150,10 @@ def _steps(contents: RunContents) -> str:
     if not rows:
         return ""
     heads = ["modality", "step", "parameters", "statistics from", "versions"]
-    return folded("Preprocessing", plain_table_html("Preprocessing steps, in order.", heads, rows))
+    return folded(
+        "Preprocessing",
+        plain_table_html(f"Preprocessing steps, in order{_word(contents)}.", heads, rows),
+    )
 
 
 def _checksums(contents: RunContents) -> str:
@@ -164,7 +166,11 @@ def _checksums(contents: RunContents) -> str:
         return ""
     return folded(
         "Checksums of the signals",
-        plain_table_html("SHA-256 of each signal file.", ["modality", "person", "SHA-256"], rows),
+        plain_table_html(
+            f"SHA-256 of each signal file{_word(contents)}.",
+            ["modality", "person", "SHA-256"],
+            rows,
+        ),
     )
 
 
@@ -174,6 +180,10 @@ def _bundle_digest(contents: RunContents) -> str:
         return ""
     with file.open("rb") as content:
         return f"SHA-256 {hashlib.file_digest(content, 'sha256').hexdigest()}"
+
+
+def _word(contents: RunContents) -> str:
+    return " (simulated recordings)" if contents.simulated else ""
 
 
 def _pairs(mapping: object) -> str:

@@ -237,9 +237,10 @@ def _slices(
     known = np.isfinite(volume)
     i, j = (np.flatnonzero(known.any(axis=axes)) for axes in ((1, 2), (0, 2)))
     per_slice = known.sum((0, 1))
+    held = np.flatnonzero(per_slice)
     # At the quartiles of the voxels: the outermost slices of a region hold but a few.
-    place = (np.cumsum(per_slice) - per_slice / 2) / per_slice.sum()
-    chosen = sorted({int(np.argmin(np.abs(place - q))) for q in (0.25, 0.5, 0.75)})
+    place = (np.cumsum(per_slice) - per_slice / 2)[held] / per_slice.sum()
+    chosen = sorted({int(held[np.argmin(np.abs(place - q))]) for q in (0.25, 0.5, 0.75)})
     return [volume[i[0] : i[-1] + 1, j[0] : j[-1] + 1, k].T for k in chosen]
 
 
