@@ -1,27 +1,34 @@
-"""Train a bundle into a folder: `DATA RUN`. Killed and started again, it goes on."""
+"""Train a bundle into each folder named on standard input: `DATA`.
+
+Each training is a process of its own, forked from one that has imported everything, since imports
+take seconds. Answers with its process id, then with its exit status.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+import traceback
 from pathlib import Path
 
+import torch.utils.tensorboard  # noqa: F401 - imported late by the logs, and slow
 from small_runs import make_pictures, small_recipe
 
 from neuroalign.recordings import Recordings
 from neuroalign.training.devices import make_fabric
 from neuroalign.training.pipeline import fit_bundle
 
-EPOCHS = 24
+EPOCHS = 16
 RECIPE = small_recipe(
     "default",
     start={"kind": "random"},
     training={
         "epochs": EPOCHS,
-        "batch_size": 4,
+        "batch_size": 8,
         "patience": None,
         "average": 0.5,
-        "learning_rate": 3e-4,
+        "learning_rate": 1e-3,
     },
     architectures={"fmri": {"dropout": 0.25}},
 )
@@ -40,4 +47,14 @@ def run(data: Path, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    run(Path(sys.argv[1]), Path(sys.argv[2]))
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                run(Path(sys.argv[1]), Path(line.strip()))
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        print(pid, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)

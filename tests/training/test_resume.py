@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -19,52 +20,58 @@ SCRIPT = Path(killable.__file__)
 DEADLINE = 90
 
 
-def start(data, folder):
-    return subprocess.Popen(
-        [sys.executable, str(SCRIPT), str(data), str(folder)],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
+class Trainings:
+    """Trainings in processes of their own, one at a time."""
 
+    def __init__(self, data):
+        self.server = subprocess.Popen(
+            [sys.executable, str(SCRIPT), str(data)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
 
-def kill_after(process, checkpoint, epoch):
-    """Kill a training once its checkpoint of `epoch` is there; return the epoch last written."""
-    deadline = time.monotonic() + DEADLINE
-    while not (checkpoint.exists() and epoch_of(checkpoint) >= epoch):
-        assert time.monotonic() < deadline, f"{checkpoint} never came"
-        try:
-            process.wait(timeout=0.003)  # a pause that ends early if the training does
-        except subprocess.TimeoutExpired:
-            continue
-        pytest.fail(f"the training ended before it was killed: {process.stderr.read()}")
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    return epoch_of(checkpoint)
+    def start(self, folder):
+        self.server.stdin.write(f"{folder}\n")
+        return int(self.server.stdout.readline())
+
+    def status(self):
+        return int(self.server.stdout.readline())
+
+    def kill_after(self, folder, stage, epoch):
+        """Kill a training once its checkpoint of `epoch` is there; return the epoch it got to."""
+        checkpoint = folder / "checkpoints" / f"fmri-{stage}.pt"
+        process = self.start(folder)
+        deadline = time.monotonic() + DEADLINE
+        while not (checkpoint.exists() and epoch_of(checkpoint) >= epoch):
+            assert time.monotonic() < deadline, f"{checkpoint} never came"
+            ended, _, _ = select.select([self.server.stdout], [], [], 0.01)
+            assert not ended, "the training ended before it was killed"
+        os.kill(process, signal.SIGKILL)
+        assert self.status() == -signal.SIGKILL  # it had not ended by itself
+        return epoch_of(checkpoint)
 
 
 def epoch_of(checkpoint):
     return torch.load(checkpoint, weights_only=True)["epoch"]
 
 
-def finish(process):
-    _, errors = process.communicate(timeout=DEADLINE)
-    assert process.returncode == 0, errors
-
-
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, fmri):
     folder = tmp_path_factory.mktemp("runs")
     whole, killed = folder / "whole", folder / "killed"
-    never_killed = start(fmri.path, whole)
-    search, refit = (killed / "checkpoints" / f"fmri-{s}.pt" for s in ("search", "refit"))
-    stopped = [kill_after(start(fmri.path, killed), search, 1)]
-    assert not refit.exists()
-    stopped.append(kill_after(start(fmri.path, killed), refit, 1))
+    trainings = Trainings(fmri.path)
+    trainings.start(whole)
+    assert trainings.status() == 0
+    stopped = [trainings.kill_after(killed, "search", 1)]
+    assert not (killed / "checkpoints" / "fmri-refit.pt").exists()
+    stopped.append(trainings.kill_after(killed, "refit", 1))
     assert not (killed / "bundle").exists()
-    finish(never_killed)
-    finish(start(fmri.path, killed))
+    trainings.start(killed)
+    assert trainings.status() == 0
+    trainings.server.communicate()
     return whole, killed, stopped
 
 

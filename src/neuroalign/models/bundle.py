@@ -99,7 +99,8 @@ class Bundle:
             for key, value in module.state_dict().items():
                 tensors[f"{name}.{key}"] = value.detach().cpu().contiguous()
         with atomic_folder(Path(path), overwrite=overwrite) as folder:
-            metadata = {"format": "pt", "config": config.fingerprint}
+            # One entry only: of several, the order in the file would change from save to save.
+            metadata = {"config": config.fingerprint}
             save_file(tensors, folder / "model.safetensors", metadata=metadata)
             (folder / "config.json").write_text(config.model_dump_json(indent=2) + "\n")
             (folder / "README.md").write_text(model_card(self.modules, self.space, self.provenance))
