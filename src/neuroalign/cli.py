@@ -30,6 +30,7 @@ out_console, err_console = Console(), Console(stderr=True)
 
 # Typer once used click and now brings a copy of it: this is the UsageError that it raises.
 _UsageError: Any = typer.BadParameter.__base__
+_INTERRUPTED = 130  # what some versions of Typer make of Ctrl-C
 
 
 class Modality(StrEnum):
@@ -547,21 +548,28 @@ def run_command(arguments: list[str]) -> int:
     except NeuroalignError as error:
         return _explain(str(error))
     except (KeyboardInterrupt, typer.Abort):
-        return _explain(
-            "Interrupted. Nothing half-written was left in place; give the same command again to "
-            "go on (training continues from its last epoch)."
-        )
+        status = _INTERRUPTED
     except OSError as error:
         if error.errno == errno.ENOSPC:
             return _explain(
                 f"The disk is full ({error.filename or 'while writing'}). Free some space, then "
                 "give the same command again."
             )
+        if error.filename is not None:
+            return _explain(
+                f"{error.filename} cannot be read or written: {error.strerror}. Check the path "
+                "and its permissions."
+            )
         raise
-    except RuntimeError:
-        if _is_further_process():  # the first one is gone, and has said why
+    except RuntimeError as error:
+        if _is_further_process() and "by peer" in str(error):  # the first is gone and said why
             return 2
         raise
+    if status == _INTERRUPTED:
+        return _explain(
+            "Interrupted. Nothing half-written was left in place; give the same command again to "
+            "go on (training continues from its last epoch)."
+        )
     return status if isinstance(status, int) else 0
 
 

@@ -88,6 +88,15 @@ def write_json(path: Path, content: Any) -> None:
         partial.write_text(json.dumps(content, indent=2) + "\n")
 
 
+def remove_partials(folder: Path) -> None:
+    """Remove what a killed process was writing below a folder that it alone wrote to."""
+    for path in list(folder.rglob(".*.partial-*")):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
 @contextmanager
 def _explained(target: Path) -> Iterator[None]:
     """Turn a full or read-only disk into an error that says what to do."""

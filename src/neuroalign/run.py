@@ -26,7 +26,7 @@ import pandas as pd
 
 from neuroalign import __version__
 from neuroalign.errors import NeuroalignError
-from neuroalign.files import atomic_file, write_json
+from neuroalign.files import atomic_file, remove_partials, write_json
 from neuroalign.images.cache import embed_pictures
 from neuroalign.images.pictures import (
     PictureSet,
@@ -222,6 +222,7 @@ def _claim(out: Path, recipe: Recipe) -> None:
                 f"{out} holds an unfinished run of another recipe (see {mine}). Choose another "
                 "folder with --out, or delete this one."
             )
+        remove_partials(out)
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise NeuroalignError(f"{out} already exists and is no run. Choose another --out.")
