@@ -19,6 +19,7 @@ from neuroalign.report import recording_figure
 from neuroalign.report.embedding_map import embedding_map, principal_plane
 from neuroalign.report.figures import score_bars, task_matrix, training_curves
 from neuroalign.report.recordings_figures import Box, _peak, _slices, draw_recording, flat_positions
+from neuroalign.report.score_tables import leading, score_table_html, shown_first
 from neuroalign.report.style import new_figure, sheet, write_figure
 from neuroalign.report.verdict import verdict
 from neuroalign.retrieval import Embeddings
@@ -174,6 +175,25 @@ def test_figures_of_all_formats_are_written(tmp_path: Path) -> None:
         assert picture.width > 500
     assert write_figure(figure, tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.pdf", "a.png"]
+
+
+def test_where_no_picture_is_known_classes_speak() -> None:
+    known = [_score(metric="top1", value=0.1), _score(), _score(metric="class_accuracy")]
+    unknown = [_score(metric="two_way_embedding"), _score(metric="class_accuracy", value=0.81)]
+    unknown.append(_score(metric="class_top5", chance=0.97))
+    assert leading(known) == known[1]
+    assert leading(unknown) == unknown[1]
+    assert shown_first(known) == known[:2]
+    assert shown_first(unknown) == unknown[:2]
+    by_class = [_score(task="classification", target="classes", metric="class_accuracy", value=0.6)]
+    text = verdict([*known, *by_class], "default")
+    assert "Decoding x (class accuracy): EEG 0.60 (chance 0.50)." in text
+
+
+def test_the_papers_numbers_stand_beside_scores_by_picture_only() -> None:
+    picture = [_score(metric="top1"), _score()]
+    assert "0.794" in score_table_html(picture, "t")
+    assert "Ferrante" not in score_table_html([_score(metric="class_top1")], "t")
 
 
 def test_the_verdict_claims_no_more_than_the_intervals() -> None:

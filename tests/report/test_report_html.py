@@ -177,6 +177,7 @@ def test_recordings_that_moved_are_missed_aloud(
     report: str, finished_run: Path, tmp_path: Path
 ) -> None:
     run = _without_recordings(finished_run, tmp_path / "moved", embedded=True)
+    (run / "evaluation" / "fmri-repeats.parquet").unlink()  # half the grids tell as much
     page = Page(write_report(run).read_text("utf-8"))
     notes = [n for n in page.text["li"] if "no longer at" in n]
     assert len(notes) == 2
@@ -188,6 +189,7 @@ def test_recordings_that_moved_are_missed_aloud(
 
 def test_one_modality_gives_no_conversion(make_run: Callable[..., Path], tmp_path: Path) -> None:
     run = make_run(tmp_path / "single", ("fmri",))
+    (run / "evaluation" / "judge.parquet").unlink()
     page = Page(write_report(run).read_text("utf-8"))
     assert "Conversion" not in page.text["h2"]
     assert "Decoding" in page.text["h2"]

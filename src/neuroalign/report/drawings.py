@@ -19,7 +19,7 @@ from neuroalign.report.contents import RunContents, validation_curves
 from neuroalign.report.embedding_map import embedding_map
 from neuroalign.report.figures import score_bars, task_matrix, training_curves
 from neuroalign.report.grids import draw_retrieval, example_queries
-from neuroalign.report.score_tables import LEADING_METRICS, is_difference
+from neuroalign.report.score_tables import PICTURE_METRICS, is_difference, leading
 from neuroalign.report.style import KIND_NAMES, render, svg_uri, webp_uri, write_figure
 from neuroalign.retrieval.embeddings import Embeddings
 from neuroalign.retrieval.gallery import Gallery
@@ -155,14 +155,14 @@ def _charts(
     models = [m for m in models if m != IDEAL]
     for task in dict.fromkeys(s.task for s in usable):
         own = [s for s in usable if s.task == task]
-        metric = next((m for m in LEADING_METRICS if any(s.metric == m for s in own)), None)
-        if metric is None:
+        first = leading(own)
+        if first is None:
             continue
-        own = [s for s in own if s.metric == metric]
+        own = [s for s in own if s.metric == first.metric]
         title = f"{task.capitalize()}{word}"
         draw = partial(score_bars, own, models, title=title, simulated=simulated)
         yield _Plan("models", f"scores-{task}", f"{title}: models side by side", draw)
-    ours = [s for s in usable if s.model == contents.model and s.metric == LEADING_METRICS[0]]
+    ours = [s for s in usable if s.model == contents.model and s.metric == PICTURE_METRICS[0]]
     if any(s.task == "conversion" for s in ours):
         title = f"Every pair of query and gallery{word}"
         draw = partial(task_matrix, ours, title=title, simulated=simulated)

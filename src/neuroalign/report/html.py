@@ -145,12 +145,12 @@ _TASKS = {
     "encoding": (
         "Encoding",
         "A picture is embedded and the test recordings of one modality are ranked; each is judged "
-        "by the picture that was shown with it.",
+        "by the picture that was shown with it, or by its class where that picture is not known.",
     ),
     "conversion": (
         "Conversion",
-        "A recording of one modality is embedded and the test recordings of another are ranked, "
-        "of other people. Normalised: divided by the decoding score of the retrieved modality, as "
+        "A recording of one modality is embedded and the test recordings of another are "
+        "ranked. Normalised: divided by the decoding score of the retrieved modality, as "
         "in the paper.",
     ),
 }

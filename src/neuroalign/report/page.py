@@ -30,7 +30,7 @@ def page(title: str, opening: str, sections: Sequence[Section]) -> str:
     """
     css = files("neuroalign.report").joinpath("report.css").read_text("utf-8")
     kept = [s for s in sections if s.body]
-    links = "".join(f'<a href="#{s.anchor}">{escape(s.heading)}</a>' for s in kept)
+    links = " ".join(f'<a href="#{s.anchor}">{escape(s.heading)}</a>' for s in kept)
     parts = "".join(
         f'<section id="{s.anchor}"><h2>{escape(s.heading)}</h2>{s.body}</section>\n' for s in kept
     )

@@ -10,21 +10,18 @@ from neuroalign.evaluation.scores import Score
 from neuroalign.evaluation.tables import METRIC_NAMES
 from neuroalign.report.style import KIND_NAMES
 
-#: What stands for a task where one number must: the paper's own metric first.
-LEADING_METRICS = (
-    "two_way_retrieved",
-    "two_way_embedding",
-    "balanced_accuracy",
-    "class_accuracy",
-    "class_top1",
-    "top1",
-)
+#: What stands for a task where one number must: the paper's own metric first ...
+PICTURE_METRICS = ("two_way_retrieved", "two_way_embedding", "top1")
+#: ... or how often the class is right, where no picture is known.
+CLASS_METRICS = ("class_accuracy", "balanced_accuracy", "class_top1", "two_way_embedding")
 _ORDER = (*METRIC_NAMES,)
+# The right class is among five of two by chance: such a score tells nothing.
+_NEARLY_CERTAIN = 0.9
 
 
 def score_table_html(scores: Sequence[Score], caption: str) -> str:
     """Return scores of one model as a table: a block a retrieval, a row a metric."""
-    theirs = any(published(s) is not None for s in scores)
+    theirs = any(_theirs(s, scores) is not None for s in scores)
     ceilings = any(s.ceiling is not None for s in scores)
     heads = ["query → retrieved", "metric", "score", "95 % interval", "0 to 1", "chance"]
     heads += ["ideal observer"] * ceilings + [PAPER_COLUMN] * theirs + ["queries / gallery"]
@@ -39,7 +36,7 @@ def score_table_html(scores: Sequence[Score], caption: str) -> str:
                     f'<th class="pair" scope="rowgroup" rowspan="{len(group)}">{arrow(first)}'
                     f'<span class="sub">{escape(first.items)}</span></th>'
                 )
-            published_number = published(score)
+            paper = _theirs(score, group)
             cells += [
                 f"<td class=metric>{escape(METRIC_NAMES.get(score.metric, score.metric))}"
                 f"{_footnote(score.note, notes)}</td>",
@@ -51,8 +48,7 @@ def score_table_html(scores: Sequence[Score], caption: str) -> str:
             if ceilings:
                 cells.append(f'<td class="n">{_number(score.ceiling)}</td>')
             if theirs:
-                value = None if published_number is None else published_number.value
-                cells.append(f'<td class="n theirs">{_number(value)}</td>')
+                cells.append(f'<td class="n theirs">{_number(paper)}</td>')
             cells.append(f'<td class="n">{score.n_queries} / {score.n_gallery}</td>')
             start = ' class="first"' if number == 0 else ""
             body.append(f"<tr{start}>{''.join(cells)}</tr>")
@@ -60,15 +56,24 @@ def score_table_html(scores: Sequence[Score], caption: str) -> str:
 
 
 def shown_first(scores: Sequence[Score]) -> list[Score]:
-    """Return the metrics of the paper's tables; class accuracies only where they stand for all."""
+    """Return the metrics of the paper's tables, or those of classes where no picture is known."""
     found = []
     for block in blocks(scores):
-        pictured = any(s.metric == "top1" for s in block)
+        pictured = has_pictures(block)
         for s in block:
-            usual = s.metric in ("top1", "top5") or s.metric.startswith("two_way")
-            if usual or not pictured or published(s) is not None:
+            if pictured:
+                usual = s.metric in ("top1", "top5") or s.metric.startswith("two_way")
+                usual = usual or published(s) is not None
+            else:
+                usual = s.metric != "class_top5" or s.chance < _NEARLY_CERTAIN
+            if usual:
                 found.append(s)
     return found
+
+
+def has_pictures(block: Sequence[Score]) -> bool:
+    """Whether a retrieval was scored by pictures, and not by classes alone."""
+    return any(s.metric == "top1" for s in block)
 
 
 def models_table_html(scores: Sequence[Score], models: Sequence[str], caption: str) -> str:
@@ -113,10 +118,13 @@ def blocks(scores: Sequence[Score]) -> list[list[Score]]:
     return list(found.values())
 
 
-def leading(scores: Sequence[Score]) -> Score | None:
-    """Return the score of the metric that stands for a task."""
-    by_metric = {s.metric: s for s in scores}
-    return next((by_metric[m] for m in LEADING_METRICS if m in by_metric), None)
+def leading(block: Sequence[Score]) -> Score | None:
+    """Return the score of one retrieval that stands for it."""
+    by_metric = {s.metric: s for s in block}
+    metrics = (*PICTURE_METRICS, *CLASS_METRICS)
+    if not has_pictures(block):
+        metrics = (*CLASS_METRICS, *PICTURE_METRICS)
+    return next((by_metric[m] for m in metrics if m in by_metric), None)
 
 
 def is_difference(score: Score) -> bool:
@@ -155,6 +163,13 @@ def interval_svg(score: Score, width: int = 130, height: int = 18) -> str:
         f'<svg class="interval" width="{width}" height="{height}" role="img" '
         f'aria-label="{label}">{"".join(parts)}</svg>'
     )
+
+
+def _theirs(score: Score, block: Sequence[Score]) -> float | None:
+    """Return the paper's number, unless ours is about a handful of classes and no pictures."""
+    same = [s for s in blocks(block) if score in s]
+    paper = published(score)
+    return paper.value if paper is not None and has_pictures(same[0]) else None
 
 
 def _metric_order(score: Score) -> int:

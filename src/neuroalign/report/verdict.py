@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from neuroalign.evaluation.scores import Score
 from neuroalign.evaluation.tables import METRIC_NAMES
-from neuroalign.report.score_tables import LEADING_METRICS, blocks, is_difference, leading
+from neuroalign.report.score_tables import blocks, is_difference, leading
 from neuroalign.report.style import KIND_NAMES
 
 
@@ -29,7 +29,7 @@ def verdict(scores: Sequence[Score], model: str) -> str:
 
 def _decoding(own: Sequence[Score]) -> str:
     first: dict[str, Score] = {}
-    for task in ("decoding", "classification"):
+    for task in ("classification", "decoding"):  # classes, where pictures are not known
         for block in blocks([s for s in own if s.task == task]):
             score = leading(block)
             if score is not None:
@@ -45,8 +45,10 @@ def _decoding(own: Sequence[Score]) -> str:
         words.append(
             f"{KIND_NAMES.get(kind, kind)}{name} {s.value:.2f} (chance {s.chance:.2f}{doubt})"
         )
+    items = {s.items for s in first.values()}
+    of = f" {items.pop()}" if len(items) == 1 else ""
     what = f" ({METRIC_NAMES.get(metrics.pop(), '')})" if shared else ""
-    return f"Decoding{what}: {', '.join(words)}."
+    return f"Decoding{of}{what}: {', '.join(words)}."
 
 
 def _conversions(own: Sequence[Score]) -> str:
@@ -64,8 +66,8 @@ def _baseline(everyone: Sequence[Score], model: str) -> str:
     against = ""
     pairs = [s for s in everyone if is_difference(s) and s.model.startswith(f"{model} - ")]
     seen = set()
-    for block in blocks([s for s in pairs if s.task == "decoding"]):
-        score = next((s for m in LEADING_METRICS for s in block if s.metric == m), None)
+    for block in blocks([s for s in pairs if s.task in ("classification", "decoding")]):
+        score = leading(block)
         if score is None or score.source in seen:
             continue
         seen.add(score.source)
