@@ -34,10 +34,20 @@ class SpaceRecipe(_Part):
 
 
 class StartRecipe(_Part):
-    """Where alignment layers start: `random`, or `ridge` with candidates for `share`."""
+    """Where alignment layers start; of several candidates, cross-validation picks one.
+
+    Attributes
+    ----------
+    kind : `random` or `ridge`
+    shares : how much people share (see `training.ridge_start`)
+    whiten : whether to whiten the noise between trials of a picture
+    sharpness : powers of the component weights (see `training.component_weights`; 0: none)
+    """
 
     kind: Literal["random", "ridge"]
     shares: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field((0.0,), min_length=1)
+    whiten: tuple[bool, ...] = Field((False,), min_length=1)
+    sharpness: tuple[Annotated[float, Field(ge=0)], ...] = Field((0.0,), min_length=1)
 
 
 class ValidationRecipe(_Part):

@@ -26,6 +26,7 @@ from neuroalign.training.fit import TrialSet
 from neuroalign.training.fit import fit as fit_module
 from neuroalign.training.logs import EpochLog
 from neuroalign.training.ridge_start import (
+    MAX_ITEMS,
     StartChoice,
     StartData,
     choose_start,
@@ -225,11 +226,18 @@ def targets_of(
 
 
 def candidate_spaces(pictures: Embeddings, recipe: FitRecipe) -> list[CommonSpace]:
-    """Fit every candidate space of a recipe to training pictures."""
+    """Fit every candidate space of a recipe to training pictures.
+
+    Of several numbers of components, those above a quarter of the number of pictures are left out
+    (but never the smallest): such a space is fitted to these very pictures, and cross-validation
+    over them flatters it.
+    """
     wanted = recipe.space
+    sizes = sorted(wanted.components, key=lambda c: np.inf if c is None else c)
+    few = [c for c in sizes if c is not None and c <= len(pictures) / 4] or sizes[:1]
     return [
         fit_space(pictures, centre=wanted.centre, components=components, power=power)
-        for components, power in product(wanted.components, wanted.power)
+        for components, power in product(few, wanted.power)
     ]
 
 
@@ -259,6 +267,8 @@ def _choose(
                 spaces,
                 targets.embeddings.vectors,
                 shares=recipe.start.shares,
+                whiten=recipe.start.whiten,
+                sharpness=recipe.start.sharpness,
                 seed=recipe.seed,
             )
         means = np.mean([[c.two_way for c in row] for row in table.values()], axis=0)
@@ -288,8 +298,15 @@ def _new_module(
     )
     fit_standardisation(module, recordings)
     if recordings.modality in choices and architecture.align != "frozen_random":
-        data = load_start_data(recordings, trials.target_rows, seed=recipe.seed)
-        start_from_ridge(module, data, choices[recordings.modality], targets)
+        choice = choices[recordings.modality]
+        alone = choice.share == 0.0 and architecture.align != "none"  # a small problem a person
+        data = load_start_data(
+            recordings,
+            trials.target_rows,
+            max_items=MAX_ITEMS * (len(recordings.subjects) if alone else 1),
+            seed=recipe.seed,
+        )
+        start_from_ridge(module, data, choice, targets)
     return module
 
 

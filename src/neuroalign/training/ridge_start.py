@@ -11,9 +11,8 @@ lend each other strength. People with different numbers of voxels cannot share w
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +21,11 @@ import scipy.linalg
 
 from neuroalign.models.space import CommonSpace
 from neuroalign.recordings.container import Recordings
+from neuroalign.training.component_weights import choose_weights
 from neuroalign.training.statistics import mean_and_scale, noise_whitener
 
 FloatArray = npt.NDArray[np.float64]
+Float32Array = npt.NDArray[np.float32]
 
 #: Penalties, relative to the mean eigenvalue of the kernel.
 PENALTIES = tuple(float(p) for p in np.geomspace(0.1, 1000.0, 9))
@@ -63,14 +64,21 @@ class StartChoice:
     share: float
     penalty: float
     two_way: float
+    sharpness: float = 0.0
+    #: Weights of the components of the common space; () for equal ones.
+    weights: tuple[float, ...] = ()
 
 
 def load_start_data(
-    trials: Recordings, targets: npt.NDArray[np.int64], *, seed: int = 0
+    trials: Recordings,
+    targets: npt.NDArray[np.int64],
+    *,
+    max_items: int = MAX_ITEMS,
+    seed: int = 0,
 ) -> StartData:
     """Average the repeats of training trials and standardise them.
 
-    Very large sets are thinned to `MAX_ITEMS` items in all and `MAX_BYTES` of features.
+    Very large sets are thinned to `max_items` items in all and `MAX_BYTES` of features.
     """
     subjects, x, y, whiteners, shapes = trials.subjects, [], [], [], []
     pictured = bool(trials.trials["stimulus"].notna().all())
@@ -78,7 +86,7 @@ def load_start_data(
     groups = []
     position = dict(zip(_keys(trials), targets, strict=True))
     row_bytes = max(4 * int(np.prod(trials.feature_shape(s))) for s in subjects)
-    room = min(MAX_ITEMS, MAX_BYTES // row_bytes) // len(subjects)
+    room = min(max_items, MAX_BYTES // row_bytes) // len(subjects)
     for number, subject in enumerate(subjects):
         view = averaged.select(subject=subject)
         if len(view) > room:
@@ -118,7 +126,7 @@ def pooled(data: StartData) -> StartData:
 
 def _stretches(trials: pd.DataFrame) -> npt.NDArray[np.int64]:
     """Return the run of each trial; of people with fewer than 4 runs, the quarter of the run."""
-    runs = pd.factorize(trials["session"].astype(str) + "/" + trials["run"].astype(str))[0]
+    runs = pd.factorize(_text(trials["session"]) + "/" + _text(trials["run"]))[0]
     if runs.max() + 1 >= 4:
         return np.asarray(runs, np.int64)
     place = trials.groupby(runs).cumcount().to_numpy()
@@ -126,11 +134,15 @@ def _stretches(trials: pd.DataFrame) -> npt.NDArray[np.int64]:
     return np.asarray(4 * runs + 4 * place // length, np.int64)
 
 
+def _text(column: pd.Series) -> pd.Series:
+    return column.astype("string").fillna("")
+
+
 def _keys(view: Recordings) -> list[tuple[str, str]]:
     return list(
         zip(
-            view.trials["stimulus"].fillna("").astype(str),
-            view.trials["label"].fillna("").astype(str),
+            _text(view.trials["stimulus"]),
+            _text(view.trials["label"]),
             strict=True,
         )
     )
@@ -177,14 +189,16 @@ def choose_start(
     target_vectors: npt.NDArray[np.float32],
     *,
     shares: Sequence[float],
+    whiten: Sequence[bool] = (False, True),
+    sharpness: Sequence[float] = (0.5, 1.0),
     folds: int = 5,
     seed: int = 0,
 ) -> list[StartChoice]:
     """Cross-validate over targets: the best start of one modality in each candidate space.
 
     Within a space, whitening, share and penalty are those of the least squared error, which moves
-    smoothly where a score over few classes jumps. Errors in two spaces cannot be compared; their
-    2-way scores can.
+    smoothly where a score over few classes jumps. Component weights, which change the scale of
+    errors, and spaces, whose errors cannot be compared, are chosen by 2-way scores.
 
     Parameters
     ----------
@@ -193,6 +207,8 @@ def choose_start(
     target_vectors : ndarray of shape (n_targets, d)
         Unit embeddings, before any space's transform.
     shares : values of rho to try (those above 0 need people of equal features)
+    whiten : whether to whiten the noise: what to try
+    sharpness : powers of the component weights to try (see `component_weights`)
     folds : int
         Each group (picture, or run) is left out once.
 
@@ -207,62 +223,66 @@ def choose_start(
     fold = (np.random.default_rng(seed).permutation(len(distinct)) % folds)[group]
     goals = [_unit(_apply(space, target_vectors)) for space in spaces]
     shares = [s for s in shares if s == 0.0 or data.can_share] or [0.0]
-    best: list[tuple[float, StartChoice] | None] = [None] * len(spaces)
-    for whiten in (False, True):
-        kernel, person = _kernels(data, whiten)
+    lowest = [np.inf] * len(spaces)
+    best: list[tuple[StartChoice, Float32Array, Float32Array]] = [None] * len(spaces)  # type: ignore[list-item]
+    for white in whiten:
+        kernel, person = _kernels(data, white)
         for share in shares:
             # People who share nothing are small problems instead of a large one.
             parts = [person == i for i in range(len(data.subjects))]
             if share > 0:
                 parts = [np.ones(len(person), bool)]
-            error = np.zeros((len(goals), len(PENALTIES)))
-            two_way = np.zeros_like(error)
+            shape = (len(PENALTIES), len(person))
+            left_out = [np.empty((*shape, goal.shape[1]), np.float32) for goal in goals]
+            centre = [np.empty_like(z[0]) for z in left_out]
             for part in map(np.flatnonzero, parts):
+                # The mean over all items, the left-out ones too: without them it would be the
+                # lower the higher theirs are, and what is predicted of them seem worse than it is.
+                for here, goal in zip(centre, goals, strict=True):
+                    here[part] = goal[target[part]].mean(0)
                 weighted = _weighted(kernel[np.ix_(part, part)], person[part], share)
-                found = _cross_validate(weighted, target[part], fold[part], goals)
-                error += found[0] * len(part) / len(person)
-                two_way += found[1] * len(part) / len(person)
-            for i, (errors, shown) in enumerate(zip(error, two_way, strict=True)):
+                _predict_left_out(weighted, part, target, fold, goals, centre, left_out)
+            for i, (goal, predicted) in enumerate(zip(goals, left_out, strict=True)):
+                y = goal[target] - centre[i]
+                errors = [np.square(z - y).sum() for z in predicted]
                 j = int(np.argmin(errors))
-                earlier = best[i]
-                if earlier is None or errors[j] < earlier[0]:
-                    choice = StartChoice(whiten, share, PENALTIES[j], float(shown[j]))
-                    best[i] = float(errors[j]), choice
-    return [found[1] for found in best if found is not None]
+                if errors[j] < lowest[i]:
+                    lowest[i] = errors[j]
+                    choice = StartChoice(white, share, PENALTIES[j], 0.0)
+                    best[i] = choice, predicted[j].copy(), centre[i]
+    choices = []
+    for (choice, z, bias), goal in zip(best, goals, strict=True):
+        power, weights, score = choose_weights(z, bias, goal, target, fold, sharpness)
+        choices.append(replace(choice, two_way=score, sharpness=power, weights=weights))
+    return choices
 
 
-def _cross_validate(
+def _predict_left_out(
     kernel: FloatArray,
+    part: npt.NDArray[np.int64],
     target: npt.NDArray[np.int64],
     fold: npt.NDArray[np.int64],
     goals: Sequence[FloatArray],
-) -> tuple[FloatArray, FloatArray]:
-    """Return squared error and 2-way score on left-out items, each (spaces, penalties)."""
-    errors = np.zeros((len(goals), len(PENALTIES)))
-    scores = np.zeros_like(errors)
+    centre: Sequence[Float32Array],
+    out: Sequence[Float32Array],
+) -> None:
+    """Predict each of the items `part` from those of other folds, for each space and penalty.
+
+    `kernel` is between the items `part`; predictions, less `centre[space]` (items, dim), go to
+    their rows of `out[space]` (penalties, items, dim).
+    """
+    fold = fold[part]
+    y = [goal[target[part]] - c[part] for goal, c in zip(goals, centre, strict=True)]
     for number in np.unique(fold):
         train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         values, vectors = scipy.linalg.eigh(kernel[np.ix_(train, train)])
         left = kernel[np.ix_(test, train)] @ vectors
         unit = values.mean()
-        candidates, right = np.unique(target[test], return_inverse=True)
-        for (i, goal), (j, penalty) in itertools.product(enumerate(goals), enumerate(PENALTIES)):
-            y = goal[target[train]]
-            centre = y.mean(0)
-            projected = vectors.T @ (y - centre)
-            z = left @ (projected / (np.maximum(values, 0) + penalty * unit)[:, None]) + centre
-            errors[i, j] += np.square(z - goal[target[test]]).sum()
-            scores[i, j] += _two_way(z @ goal[candidates].T, right) * len(test)
-    return errors / len(target), scores / len(target)
-
-
-def _two_way(scores: FloatArray, right: npt.NDArray[np.int64]) -> float:
-    """Return the mean share of distractors below the right target, ties half."""
-    if scores.shape[1] < 2:
-        return 0.5
-    own = np.take_along_axis(scores, right[:, None], axis=1)
-    below = (scores < own).sum(1) + 0.5 * ((scores == own).sum(1) - 1)
-    return float(below.mean() / (scores.shape[1] - 1))
+        for i, seen in enumerate(y):
+            projected = vectors.T @ seen[train]
+            for j, penalty in enumerate(PENALTIES):
+                shrunk = projected / (np.maximum(values, 0) + penalty * unit)[:, None]
+                out[i][j][part[test]] = left @ shrunk
 
 
 def _apply(space: CommonSpace, vectors: npt.NDArray[np.float32]) -> FloatArray:
@@ -280,13 +300,13 @@ def solve_start(
     space: CommonSpace,
     target_vectors: npt.NDArray[np.float32],
 ) -> tuple[list[npt.NDArray[np.float32]], list[npt.NDArray[np.float32]]]:
-    """Return each person's weights (dim, features) on standardised trials, and bias (dim,).
+    """Return each person's map (dim, features) of standardised trials, and bias (dim,).
 
     As in cross-validation, people who share nothing have a bias and a penalty of their own.
     """
     goal = _unit(_apply(space, target_vectors))
     target = np.concatenate(data.target)
-    kernel, person = _kernels(data, choice.whiten)
+    person = np.repeat(np.arange(len(data.x)), [len(x) for x in data.x])
     people = range(len(data.subjects))
     groups = [list(people)] if choice.share > 0 else [[i] for i in people]
     dual = np.empty((len(person), goal.shape[1]), np.float32)
@@ -294,12 +314,14 @@ def solve_start(
     for group in groups:
         part = np.flatnonzero(np.isin(person, group))
         y = goal[target[part]]
-        weighted = _weighted(kernel[np.ix_(part, part)], person[part], choice.share)
+        kernel, within = _kernels(_only(data, group), choice.whiten)
+        weighted = _weighted(kernel, within, choice.share)
         strength = choice.penalty * np.trace(weighted) / len(weighted)
         weighted[np.diag_indices_from(weighted)] += strength
         dual[part] = scipy.linalg.solve(weighted, y - y.mean(0), assume_a="pos")
         bias += [y.mean(0).astype(np.float32)] * len(group)
-    weights = []
+    maps = []
+    component = np.array(choice.weights or np.ones(goal.shape[1]), np.float32)
     everybody = None
     if choice.share > 0:
         everybody = _sum_of_maps(data, choice.whiten, dual, person, people)
@@ -308,8 +330,13 @@ def solve_start(
         w = own if everybody is None else choice.share * everybody + (1 - choice.share) * own
         if choice.whiten:  # the whitener is symmetric: fold it into the weights
             w = apply_whitener(w, data.whitener[i], data.shapes[i])
-        weights.append(w)
-    return weights, bias
+        maps.append(component[:, None] * w)
+    return maps, [component * b for b in bias]
+
+
+def _only(data: StartData, people: Sequence[int]) -> StartData:
+    parts = [data.subjects, data.shapes, data.x, data.target, data.group, data.whitener]
+    return StartData(*(tuple(part[i] for i in people) for part in parts))  # type: ignore[arg-type]
 
 
 def _sum_of_maps(
