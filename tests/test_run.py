@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 
 from laboratory import DEADLINE_S, Laboratory, Process, listing, neuroalign, plain
 from neuroalign.errors import NeuroalignError
-from neuroalign.recipe import dump_recipe, load_recipe
+from neuroalign.recipe import load_recipe
 from neuroalign.recordings import Recordings
 from neuroalign.run import Run, train_run
 
@@ -77,13 +77,6 @@ def test_the_folder_holds_what_the_docstring_says(lab: Laboratory) -> None:
     assert not list(lab.run.rglob("*partial*"))
 
 
-def test_a_run_can_be_copied_and_its_recipe_trained_again(lab: Laboratory, tmp_path: Path) -> None:
-    shutil.copy(lab.run / "recipe.yaml", tmp_path / "again.yaml")
-    assert dump_recipe(load_recipe(tmp_path / "again.yaml")) == dump_recipe(Run(lab.run).recipe)
-    train_run(load_recipe(tmp_path / "again.yaml"), tmp_path / "again")
-    assert_same_training(tmp_path / "again", lab.run)
-
-
 def test_the_split_table_accounts_for_every_trial(lab: Laboratory) -> None:
     split = pd.read_parquet(lab.run / "split.parquet")
     seen: dict[str, set[str]] = {"train": set(), "validation": set(), "test": set()}
@@ -126,12 +119,20 @@ def test_what_is_there_is_never_overwritten(lab: Laboratory, tmp_path: Path) -> 
 
 def test_an_unfinished_run_of_another_recipe_is_kept(lab: Laboratory, tmp_path: Path) -> None:
     other = load_recipe(lab.recipe_with(tmp_path / "other.yaml", seed=1))
-    (tmp_path / "run").mkdir()
+    shutil.copytree(lab.run / "checkpoints", tmp_path / "run" / "checkpoints")
     shutil.copy(lab.run / "recipe.yaml", tmp_path / "run")
     before = listing(tmp_path)
     with pytest.raises(NeuroalignError, match="unfinished run of another recipe"):
         train_run(other, tmp_path / "run")
     assert listing(tmp_path) == before
+
+
+def test_a_recipe_that_failed_at_once_may_be_corrected(lab: Laboratory, tmp_path: Path) -> None:
+    wrong = lab.recipe_with(tmp_path / "recipe.yaml", validation={"fraction": 0.99})
+    with pytest.raises(NeuroalignError, match="too few to split off"):
+        train_run(load_recipe(wrong), tmp_path / "run")
+    train_run(load_recipe(lab.run / "recipe.yaml"), tmp_path / "run")  # what a run kept, again
+    assert_same_training(tmp_path / "run", lab.run)
 
 
 def test_a_run_that_is_none_or_not_finished_says_so(lab: Laboratory, tmp_path: Path) -> None:

@@ -343,7 +343,7 @@ def decode_command(
     from neuroalign.retrieve import decode_run
 
     answer = decode_run(run, modality.value, items=items, query=query, gallery=gallery, k=top)
-    _say_answer(answer, as_json, grid)
+    _say_answer(answer, run, as_json, grid)
 
 
 @app.command("encode")
@@ -365,7 +365,7 @@ def encode_command(
     from neuroalign.retrieve import encode_run
 
     answer = encode_run(run, modality.value, items=items, picture=picture, k=top)
-    _say_answer(answer, as_json, grid)
+    _say_answer(answer, run, as_json, grid)
 
 
 @app.command("convert")
@@ -383,7 +383,7 @@ def convert_command(
     from neuroalign.retrieve import convert_run
 
     answer = convert_run(run, source.value, target.value, items=items, query=query, k=top)
-    _say_answer(answer, as_json, grid)
+    _say_answer(answer, run, as_json, grid)
 
 
 @app.command("report")
@@ -432,7 +432,7 @@ def _say_prepared(recordings: Any) -> None:
         _say(f"left out: {dropped.where}: {dropped.trials} trials: {dropped.reason}")
 
 
-def _say_answer(answer: Any, as_json: bool, grid: Path | None) -> None:
+def _say_answer(answer: Any, run: Path, as_json: bool, grid: Path | None) -> None:
     table = answer.ranking.table()
     wanted = [
         "query", "query_subject", "query_stimulus", "query_label",
@@ -447,8 +447,10 @@ def _say_answer(answer: Any, as_json: bool, grid: Path | None) -> None:
         _print_table(table.round({"score": 3}))
     if grid is not None:
         from neuroalign.report.grids import answer_grid
+        from neuroalign.report.picture_files import PictureFiles
+        from neuroalign.run import Run
 
-        answer_grid(answer, grid)
+        answer_grid(answer, grid, pictures=PictureFiles.from_items(Run(run).pictures.items))
         _say(f"Drawn into {grid}", err_console)
 
 

@@ -26,6 +26,7 @@ import pandas as pd
 
 from neuroalign import __version__
 from neuroalign.errors import NeuroalignError
+from neuroalign.evaluation.items import select_test_items
 from neuroalign.files import atomic_file, remove_partials, write_json
 from neuroalign.images.cache import embed_pictures
 from neuroalign.images.pictures import (
@@ -97,8 +98,29 @@ class Run:
 
     @cached_property
     def recordings(self) -> dict[Modality, Recordings]:
-        """The recordings of each modality, whole."""
-        return open_recordings(self.recipe)
+        """The recordings of each modality, whole, as they were trained on.
+
+        Raises
+        ------
+        NeuroalignError
+            They have changed since: what is called test now may have been trained on.
+        """
+        found = open_recordings(self.recipe)
+        for modality, whole in found.items():
+            if _checksums(whole) != self.record["checksums"][modality]:
+                raise self._changed(whole, "signals")
+            split = pd.read_parquet(self.path / "split.parquet").query("modality == @modality")
+            rows = ["subject", "array_row"]
+            tested = set(whole.trials.query("split == 'test'")[rows].itertuples(index=False))
+            if tested != set(split.query("part == 'test'")[rows].itertuples(index=False)):
+                raise self._changed(whole, "test trials")
+        return found
+
+    def _changed(self, recordings: Recordings, what: str) -> NeuroalignError:
+        return NeuroalignError(
+            f"{recordings.path} holds other {what} than when {self.path} was trained, so its test "
+            "trials may have been trained on. Put the recordings back as they were, or train again."
+        )
 
     @property
     def simulated(self) -> bool:
@@ -181,6 +203,7 @@ def train_run(recipe: Recipe, out: str | Path, *, devices: int = 1) -> Run:
     started = datetime.now(UTC)
     clock = time.perf_counter()
     recordings = open_recordings(recipe)
+    _check_test_items(recipe, recordings)
     if fabric.is_global_zero:
         recipe_pictures(recipe)  # one process fills the cache, the others read it
     fabric.barrier()
@@ -217,17 +240,24 @@ def _claim(out: Path, recipe: Recipe) -> None:
                 f"{out} already holds a finished run, and runs are never overwritten. Choose "
                 "another folder with --out, or delete this one."
             )
-        if mine.read_text() != text:
+        if mine.read_text() != text and (out / "checkpoints").exists():
             raise NeuroalignError(
                 f"{out} holds an unfinished run of another recipe (see {mine}). Choose another "
                 "folder with --out, or delete this one."
             )
         remove_partials(out)
-        return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise NeuroalignError(f"{out} already exists and is no run. Choose another --out.")
     with atomic_file(mine) as partial:
         partial.write_text(text)
+
+
+def _check_test_items(recipe: Recipe, recordings: Mapping[Modality, Recordings]) -> None:
+    """Refuse test items that cannot be scored now, rather than after the training."""
+    for modality, whole in recordings.items():
+        if (whole.trials["split"] == "test").any():
+            for spec in recipe.modalities[modality].test_items:
+                select_test_items(whole, spec, seed=recipe.seed)
 
 
 def _write_split(path: Path, recordings: Mapping[Modality, Recordings], fitted: Fitted) -> None:
@@ -280,9 +310,7 @@ def _record(
         "best_epochs": fitted.best_epochs,
         "start": {m: asdict(c) for m, c in fitted.choices.items()},
         "recordings": {m: str(r.path) for m, r in recordings.items()},
-        "checksums": {
-            m: {s: i.sha256 for s, i in r.info.subjects.items()} for m, r in recordings.items()
-        },
+        "checksums": {m: _checksums(r) for m, r in recordings.items()},
         "dropped": [
             {"modality": m, **d.model_dump()} for m, r in recordings.items() for d in r.info.dropped
         ],
@@ -291,3 +319,7 @@ def _record(
             for _, row in fitted.targets.classes.iterrows()
         },
     }
+
+
+def _checksums(recordings: Recordings) -> dict[str, str]:
+    return {subject: i.sha256 for subject, i in recordings.info.subjects.items()}

@@ -1,0 +1,305 @@
+"""The scores of a run: complete, with chance and interval, and right."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from laboratory import Laboratory, Process, neuroalign, plain
+from neuroalign.assess import IDEAL, RIDGE, evaluate_run
+from neuroalign.errors import NeuroalignError
+from neuroalign.evaluation.items import select_test_items
+from neuroalign.evaluation.scores import Score, read_scores
+from neuroalign.evaluation.tasks import score_retrieval
+from neuroalign.recordings import Recordings
+from neuroalign.retrieval import Embeddings
+
+MODALITIES = ("eeg", "meg", "fmri")
+TASKS = {
+    *(("decoding", m, "pictures") for m in MODALITIES),
+    *(("encoding", "pictures", m) for m in MODALITIES),
+    *(("conversion", a, b) for a, b in permutations(MODALITIES, 2)),
+}
+DIFFERENCE = f"default - {RIDGE}"
+
+
+@pytest.fixture
+def scores(lab: Laboratory) -> list[Score]:
+    return read_scores(lab.run / "scores.json")
+
+
+def one(scores: list[Score], **wanted: object) -> Score:
+    found = [s for s in scores if all(getattr(s, k) == v for k, v in wanted.items())]
+    assert len(found) == 1, (wanted, found)
+    return found[0]
+
+
+def evaluation(lab: Laboratory, name: str) -> Embeddings:
+    return Embeddings.load(lab.run / "evaluation" / f"{name}.parquet")
+
+
+@pytest.mark.parametrize("model", ["default", RIDGE, IDEAL, DIFFERENCE])
+def test_each_task_is_scored_for_each_model(scores: list[Score], model: str) -> None:
+    own = [s for s in scores if s.model == model]
+    assert {(s.task, s.source, s.target) for s in own} == TASKS
+    for task, source, target in TASKS:
+        metrics = {s.metric for s in own if (s.task, s.source, s.target) == (task, source, target)}
+        assert {"top1", "top5", "two_way_embedding", "two_way_retrieved"} <= metrics
+
+
+def test_a_score_is_never_alone(scores: list[Score]) -> None:
+    for score in scores:
+        assert score.low <= score.value <= score.high
+        assert score.low < score.high, "an interval without width"
+        assert np.isfinite(score.chance)
+        assert score.simulated
+        assert score.items in ("single trials", "averages of 2 repeats")
+        if " - " not in score.model and not score.metric.endswith("_normalised"):
+            assert score.ceiling is not None
+
+
+def test_chance_comes_from_the_gallery(scores: list[Score]) -> None:
+    pictures = {"task": "decoding", "model": "default", "subject": "all", "source": "eeg"}
+    averages = pictures | {"items": "averages of 2 repeats"}
+    top1 = one(scores, metric="top1", **averages)
+    assert (top1.n_queries, top1.n_gallery) == (24, 12)
+    assert top1.chance == pytest.approx(1 / 12)
+    assert one(scores, metric="top5", **averages).chance == pytest.approx(5 / 12)
+    assert one(scores, metric="two_way_embedding", **averages).chance == 0.5
+    # by design a random retrieval hits the picture itself once in 12 times
+    retrieved = one(scores, metric="two_way_retrieved", **averages)
+    assert retrieved.chance == pytest.approx(0.5 + 0.5 / 12)
+    singles = one(scores, metric="top1", **pictures | {"items": "single trials"})
+    assert singles.n_queries == 48
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_decoding_scores_equal_plain_computations(
+    lab: Laboratory, scores: list[Score], modality: str
+) -> None:
+    queries, pictures = evaluation(lab, f"{modality}-repeats"), evaluation(lab, "pictures")
+    cosines = queries.vectors @ pictures.vectors.T
+    right = (
+        queries.items["stimulus"].to_numpy()[:, None] == pictures.items["stimulus"].to_numpy()
+    ).astype(int)
+    wanted = {"task": "decoding", "source": modality, "model": "default", "subject": "all"}
+    averages = wanted | {"items": "averages of 2 repeats"}
+    area = np.mean([roc_auc_score(r, c) for r, c in zip(right, cosines, strict=True)])
+    assert one(scores, metric="two_way_embedding", **averages).value == pytest.approx(area)
+    first = right[np.arange(len(right)), cosines.argmax(1)].mean()
+    assert one(scores, metric="top1", **averages).value == pytest.approx(first)
+
+
+def test_people_are_scored_one_by_one(scores: list[Score]) -> None:
+    wanted = {"task": "decoding", "source": "fmri", "model": "default", "metric": "top5"}
+    own = [s for s in scores if all(getattr(s, k) == v for k, v in wanted.items())]
+    own = [s for s in own if s.items == "single trials"]
+    everyone = one(own, subject="all")
+    people = [s for s in own if s.subject != "all"]
+    assert [s.subject for s in people] == ["fmri-01", "fmri-02"]
+    assert np.mean([s.value for s in people]) == pytest.approx(everyone.value)
+
+
+def test_nobody_beats_the_ideal_observer(scores: list[Score]) -> None:
+    """On average: a score of 24 queries of 12 pictures moves by a few hundredths by luck."""
+    checked = 0
+    for score in scores:
+        if score.model in ("default", RIDGE) and score.metric == "two_way_embedding":
+            assert score.ceiling is not None
+            assert score.value <= score.ceiling + 0.03
+            checked += 1
+    assert checked > 2 * len(TASKS)
+    for modality in MODALITIES:  # and there is something to be found at all
+        decoding = {"task": "decoding", "source": modality, "model": "default", "subject": "all"}
+        found = one(scores, metric="two_way_embedding", items="single trials", **decoding)
+        assert found.low > found.chance
+
+
+def test_differences_are_paired(scores: list[Score]) -> None:
+    for score in [s for s in scores if s.model == DIFFERENCE]:
+        same = {k: getattr(score, k) for k in ("task", "source", "target", "metric", "items")}
+        ours = one(scores, model="default", subject="all", **same)
+        ridge = one(scores, model=RIDGE, subject="all", **same)
+        assert score.value == pytest.approx(ours.value - ridge.value, abs=1e-9)
+        assert score.chance == 0
+
+
+def test_a_conversion_is_normalised_by_the_decoding_of_its_target(scores: list[Score]) -> None:
+    same = {"model": "default", "subject": "all", "items": "averages of 2 repeats"}
+    for source, target in permutations(MODALITIES, 2):
+        for metric in ("two_way_embedding", "two_way_retrieved"):
+            plain_one = one(
+                scores, task="conversion", source=source, target=target, metric=metric, **same
+            )
+            base = one(scores, task="decoding", source=target, metric=metric, **same)
+            found = one(
+                scores,
+                task="conversion",
+                source=source,
+                target=target,
+                metric=f"{metric}_normalised",
+                **same,
+            )
+            assert found.value == pytest.approx(plain_one.value / base.value)
+
+
+@pytest.mark.parametrize(("task", "source", "target"), sorted(TASKS))
+def test_an_oracle_scores_one_in_the_galleries_of_the_run(
+    lab: Laboratory, task: str, source: str, target: str
+) -> None:
+    pictures, judge = evaluation(lab, "pictures"), evaluation(lab, "judge")
+    row = pd.Series(range(len(pictures)), index=pictures.items["stimulus"])
+
+    def oracle(side: str) -> Embeddings:
+        """Give each item the embedding of its own picture."""
+        if side == "pictures":
+            return pictures
+        items = evaluation(lab, f"{side}-repeats").items
+        return Embeddings(pictures.vectors[row[items["stimulus"]]], items, pictures.space)
+
+    found = score_retrieval(
+        oracle(source),
+        oracle(target),
+        task=task,
+        source=source,
+        target=target,
+        model="oracle",
+        items="averages of 2 repeats",
+        pictures=judge,
+    )
+    assert {s.metric for s in found} >= {"top1", "top5", "two_way_embedding", "two_way_retrieved"}
+    assert {s.value for s in found} == {1.0}
+
+
+def test_a_random_decoder_scores_chance(lab: Laboratory) -> None:
+    pictures, judge = evaluation(lab, "pictures"), evaluation(lab, "judge")
+    items = evaluation(lab, "eeg-trials").items
+    many = pd.concat([items] * 20, ignore_index=True)
+    noise = np.random.default_rng(0).normal(size=(len(many), pictures.vectors.shape[1]))
+    found = score_retrieval(
+        Embeddings(noise, many, pictures.space),
+        pictures,
+        task="decoding",
+        source="eeg",
+        target="pictures",
+        model="random",
+        items="single trials",
+        pictures=judge,
+    )
+    for score in [s for s in found if s.subject == "all"]:
+        assert score.value == pytest.approx(score.chance, abs=0.04), score.metric
+
+
+def test_evaluating_again_gives_the_same_file(lab: Laboratory, tmp_path: Path) -> None:
+    copy = shutil.copytree(lab.run, tmp_path / "copy")
+    (copy / "scores.json").unlink()
+    evaluate_run(copy)
+    assert (copy / "scores.json").read_bytes() == (lab.run / "scores.json").read_bytes()
+
+
+def test_interrupted_it_leaves_the_scores_that_were_there(
+    lab: Laboratory, tmp_path: Path, start: Callable[..., Process]
+) -> None:
+    run = shutil.copytree(lab.run, tmp_path / "run")
+    shutil.rmtree(run / "evaluation")
+    process = start("evaluate", run)
+    process.interrupt_when((run / "evaluation" / "judge.parquet").exists)
+    assert process.wait() == 2
+    assert "Interrupted." in plain(process.output)
+    assert "Traceback" not in process.output
+    assert (run / "scores.json").read_bytes() == (lab.run / "scores.json").read_bytes()
+    assert not list(run.rglob("*partial*"))
+
+
+def test_a_run_that_has_not_finished_is_not_scored(lab: Laboratory, tmp_path: Path) -> None:
+    shutil.copy(lab.run / "recipe.yaml", tmp_path)
+    with pytest.raises(NeuroalignError, match="has not finished"):
+        evaluate_run(tmp_path)
+
+
+@pytest.mark.parametrize("what", ["signals", "test trials"])
+def test_recordings_that_changed_since_the_training_are_refused(
+    lab: Laboratory, tmp_path: Path, what: str
+) -> None:
+    run = shutil.copytree(lab.run, tmp_path / "run")
+    data = shutil.copytree(lab.data, tmp_path / "data")
+    recipe = (run / "recipe.yaml").read_text().replace(str(lab.data), str(data))
+    (run / "recipe.yaml").write_text(recipe)
+    if what == "signals":
+        described = json.loads((data / "meg" / "recordings.json").read_text())
+        described["subjects"]["meg-02"]["sha256"] = "0" * 64
+        (data / "meg" / "recordings.json").write_text(json.dumps(described))
+    else:
+        table = pd.read_parquet(data / "meg" / "trials.parquet")
+        table.loc[table["split"] == "train", "split"] = "test"
+        table.to_parquet(data / "meg" / "trials.parquet", index=False)
+    with pytest.raises(NeuroalignError, match=f"meg holds other {what} than when .* was trained"):
+        evaluate_run(run)
+    assert not list((tmp_path / "run").glob("*partial*"))
+
+
+@pytest.fixture
+def eeg(lab: Laboratory) -> Recordings:
+    return Recordings(lab.data / "eeg")
+
+
+def test_items_are_single_trials_or_averages(eeg: Recordings) -> None:
+    test = eeg.select(split="test")
+    trials, repeats = (select_test_items(eeg, spec) for spec in ("trials", "repeats"))
+    assert (len(trials.view), len(repeats.view)) == (len(test), len(test) // 2)
+    assert (trials.description, repeats.description) == ("single trials", "averages of 2 repeats")
+    by_run = select_test_items(eeg, "by run, stimulus")
+    assert by_run.slug == "by-run-stimulus"
+    assert set(by_run.view.trials["n_averaged"]) <= {1, 2}
+    np.testing.assert_allclose(
+        repeats.view.read([0])[0],
+        test.select(
+            subject=repeats.view.trials["subject"][0], stimulus=repeats.view.trials["stimulus"][0]
+        )
+        .read()
+        .mean(0),
+        rtol=1e-5,
+        atol=1e-5,
+    )
+
+
+def test_groups_hold_each_trial_at_most_once(eeg: Recordings) -> None:
+    groups = select_test_items(eeg, "groups of 2", seed=3).view
+    assert set(groups.trials["n_averaged"]) == {2}
+    assert groups.trials["label"].notna().all()
+    singles = eeg.select(split="test")
+    whole = {s: singles.select(subject=s).read().sum(0) for s in singles.subjects}
+    for subject in groups.subjects:  # each class has an even number of trials: nothing is left
+        found = 2 * groups.select(subject=subject).read().sum(0)
+        np.testing.assert_allclose(found, whole[subject], rtol=1e-3, atol=1e-3)
+    again = select_test_items(eeg, "groups of 2", seed=3).view
+    np.testing.assert_array_equal(again.read(), groups.read())
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("averages", "is not understood; write `trials`"),
+        ("by colour", "has no column 'colour'; there are"),
+        ("groups of 99", "no person has 99 test trials of a class"),
+    ],
+)
+def test_items_that_cannot_be_are_refused_before_the_training(
+    lab: Laboratory,
+    tmp_path: Path,
+    spec: str,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    recipe = lab.recipe_with(tmp_path / "r.yaml", modalities={"eeg": {"test_items": [spec]}})
+    assert neuroalign("train", recipe, "--out", tmp_path / "run") == 2
+    assert message in plain(capsys.readouterr().err)
+    assert not list(tmp_path.glob("run/checkpoints/*"))
