@@ -7,9 +7,9 @@ a comment on the line before it:
     <!-- not run: REASON -->    cannot run here; its `neuroalign` commands are still parsed
 
 Runs start in an empty folder that holds a copy of `examples/`. A run whose blocks mention
-`../shared/data` needs the real recordings: the text becomes the path in NEUROALIGN_DATA, and the
-run is skipped without it. Neighbouring blocks of one language form one script, so a page may
-explain its Python step by step. In a `console` block, lines that start with `$ ` are the commands.
+`../shared/data` needs the real recordings: that path then leads to the folder in NEUROALIGN_DATA
+and the run is skipped without it. Neighbouring blocks of one language form one script, so a page
+may explain its Python step by step. In a `console` block, lines that start with `$ ` are the commands.
 """
 
 from __future__ import annotations
@@ -150,24 +150,27 @@ def test_blocks_run(page: str, name: str, tmp_path: Path) -> None:
     data = os.environ.get("NEUROALIGN_DATA")
     if data is None and any(REAL_DATA in block.script for block in run):
         pytest.skip("needs the real recordings: NEUROALIGN_DATA is not set")
+    folder = tmp_path / "neuroalign"
+    folder.mkdir()
     if (ROOT / "examples").is_dir():
-        shutil.copytree(ROOT / "examples", tmp_path / "examples")
+        shutil.copytree(ROOT / "examples", folder / "examples")
+    if data is not None:  # beside the folder, as commands and recipes name it
+        (tmp_path / "shared").mkdir()
+        (tmp_path / REAL_DATA.removeprefix("../")).symlink_to(Path(data).resolve())
     binaries = Path(sys.executable).parent
     environment = os.environ | {"PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}"}
     for language, group in itertools.groupby(run, lambda block: block.language):
         parts = list(group)
         script = "\n".join(block.script for block in parts)
-        if data is not None:
-            script = script.replace(REAL_DATA, str(Path(data).resolve()))
         if language == "python":
-            file = tmp_path / f"block_{parts[0].where.rpartition(':')[2]}.py"
+            file = folder / f"block_{parts[0].where.rpartition(':')[2]}.py"
             file.write_text(script, encoding="utf-8")
             arguments = [sys.executable, str(file)]
         else:
             arguments = ["bash", "-euo", "pipefail", "-c", script]
         done = subprocess.run(
             arguments,
-            cwd=tmp_path,
+            cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,

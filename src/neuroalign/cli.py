@@ -444,7 +444,9 @@ def _say_answer(answer: Any, run: Path, as_json: bool, grid: Path | None) -> Non
     else:
         if answer.simulated:
             out_console.print("Simulated recordings.")
-        _print_table(table.round({"score": 3}))
+        shown = table[["query", "rank", "score"]].assign(found=_described(table, "found"))
+        shown.insert(1, "asked", _described(table, "query"))
+        _print_table(shown)
     if grid is not None:
         from neuroalign.report.grids import answer_grid
         from neuroalign.report.picture_files import PictureFiles
@@ -454,13 +456,26 @@ def _say_answer(answer: Any, run: Path, as_json: bool, grid: Path | None) -> Non
         _say(f"Drawn into {grid}", err_console)
 
 
+def _described(table: Any, side: str) -> list[str]:
+    """Name each item of one side of a retrieval: person, picture, class."""
+    columns = [f"{side}_{c}" for c in ("subject", "stimulus", "label") if f"{side}_{c}" in table]
+    rows = table[columns].astype("string").fillna("").itertuples(index=False)
+    return [", ".join(filter(None, row)) for row in rows]
+
+
 def _print_table(table: Any) -> None:
     from rich.table import Table
 
     shown = Table(*map(str, table.columns))
     for row in table.itertuples(index=False):
-        shown.add_row(*("" if v != v or v is None else escape(str(v)) for v in row))
+        shown.add_row(*(_cell(value) for value in row))
     out_console.print(shown)
+
+
+def _cell(value: Any) -> str:
+    if value != value or value is None:
+        return ""
+    return f"{value:.3f}" if isinstance(value, float) else escape(str(value))
 
 
 def _say(line: str, console: Console = out_console) -> None:
