@@ -9,7 +9,8 @@ a comment on the line before it:
 Runs start in an empty folder that holds a copy of `examples/`. A run whose blocks mention
 `../shared/data` needs the real recordings: that path then leads to the folder in NEUROALIGN_DATA
 and the run is skipped without it. Neighbouring blocks of one language form one script, so a page
-may explain its Python step by step. In a `console` block, lines that start with `$ ` are the commands.
+may explain its Python step by step. In a `console` block, lines that start with `$ ` are the
+commands.
 """
 
 from __future__ import annotations
