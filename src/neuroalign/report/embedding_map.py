@@ -24,7 +24,7 @@ from neuroalign.report.style import (
 )
 from neuroalign.retrieval.embeddings import Embeddings
 
-_MOST_THUMBNAILS = 80
+_MOST_THUMBNAILS, _MOST_TRIALS = 60, 400
 _Array = npt.NDArray[np.float64]
 
 
@@ -65,7 +65,9 @@ def embedding_map(
         for panel, (modality, embeddings) in zip(
             grid.ravel()[1:], recordings.items(), strict=False
         ):
-            points, goals, kinds = _pairs(embeddings, pictures, flat, category, mean, axes_of_plane)
+            names, points, goals, kinds = _pairs(
+                embeddings, pictures, flat, category, mean, axes_of_plane
+            )
             panel.scatter(
                 flat[:, 0], flat[:, 1], s=9, color=[colours[c] for c in category], alpha=0.35, lw=0
             )
@@ -75,6 +77,15 @@ def embedding_map(
             panel.scatter(
                 points[:, 0], points[:, 1], s=24, c=shades, edgecolor="white", lw=0.5, zorder=3
             )
+            if embeddings.items["stimulus"].isna().any():
+                _scatter_trials(
+                    panel,
+                    embeddings,
+                    kinds_of=dict(zip(names, kinds, strict=True)),
+                    colours=colours,
+                    mean=mean,
+                    plane=axes_of_plane,
+                )
             title = KIND_NAMES.get(modality, modality) + " recordings → their pictures"
             panel.set_title(("Simulated " if simulated else "") + title)
         for panel in grid.ravel()[:n_panels]:
@@ -82,9 +93,11 @@ def embedding_map(
             panel.set_xlabel(f"component 1 ({share[0]:.0%} of the pictures' variance)", fontsize=8)
             panel.set_ylabel(f"component 2 ({share[1]:.0%})", fontsize=8)
         limits = np.array([[p.get_xlim(), p.get_ylim()] for p in grid.ravel()[:n_panels]])
+        low, high = limits[:, :, 0].min(0), limits[:, :, 1].max(0)
+        middle, reach = (low + high) / 2, (high - low).max() / 2
         for panel in grid.ravel()[:n_panels]:
-            panel.set_xlim(limits[:, 0, 0].min(), limits[:, 0, 1].max())
-            panel.set_ylim(limits[:, 1, 0].min(), limits[:, 1, 1].max())
+            panel.set_xlim(middle[0] - reach, middle[0] + reach)
+            panel.set_ylim(middle[1] - reach, middle[1] + reach)
         handles = [
             grid[0, 0].scatter([], [], s=24, color=colour, label=name)
             for name, colour in colours.items()
@@ -144,9 +157,10 @@ def _pictures_panel(
 ) -> None:
     panel.scatter(flat[:, 0], flat[:, 1], s=30, color=[colours[c] for c in category], lw=0)
     panel.set_title("Candidate pictures")
-    if files is None or len(items) > _MOST_THUMBNAILS:
+    if files is None:
         return
-    for position in range(len(items)):
+    # Of many pictures, some: spread over the table, which is not sorted by what came out.
+    for position in np.unique(np.linspace(0, len(items) - 1, _MOST_THUMBNAILS).astype(int)):
         picture = thumbnail(files.of(items.iloc[position])[0], 64)
         if picture is None:
             continue
@@ -164,8 +178,8 @@ def _pairs(
     category: list[str],
     mean: _Array,
     plane: _Array,
-) -> tuple[_Array, _Array, list[str]]:
-    """Return recordings on the plane (averaged over people), their goals and their categories."""
+) -> tuple[list[str], _Array, _Array, list[str]]:
+    """Return names, recordings on the plane (averages), their goals and their categories."""
     column = "label" if embeddings.items["stimulus"].isna().any() else "stimulus"
     shown = pd.Series(pictures.items[column]).map(str).to_numpy(object)
     key = embeddings.items[column].map(str).to_numpy(object)
@@ -173,4 +187,23 @@ def _pairs(
     points = np.array([embeddings.vectors[key == n].mean(0) for n in names]).reshape(-1, len(mean))
     goals = np.array([flat[shown == n].mean(0) for n in names]).reshape(-1, 2)
     kinds = [category[int(np.flatnonzero(shown == n)[0])] for n in names]
-    return (points - mean) @ plane, goals, kinds
+    return names, (points - mean) @ plane, goals, kinds
+
+
+def _scatter_trials(
+    panel: Axes,
+    embeddings: Embeddings,
+    *,
+    kinds_of: Mapping[str, str],
+    colours: Mapping[str, str],
+    mean: _Array,
+    plane: _Array,
+) -> None:
+    """Draw single items faintly: of a few classes, averages alone would be a few dots."""
+    labels = embeddings.items["label"].map(str).to_numpy(object)
+    known = np.flatnonzero([label in kinds_of for label in labels])
+    if known.size:
+        known = known[np.unique(np.linspace(0, len(known) - 1, _MOST_TRIALS).astype(int))]
+        flat = (embeddings.vectors[known] - mean) @ plane
+        shades = [colours[kinds_of[label]] for label in labels[known]]
+        panel.scatter(flat[:, 0], flat[:, 1], s=14, c=shades, alpha=0.4, marker="x", lw=0.7)

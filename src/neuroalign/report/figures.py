@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -65,7 +66,8 @@ def score_bars(
         if any(s.ceiling is not None for s in scores):
             axes.plot([], [], color="#8C6BB1", ls="--", lw=1.1, label="attainable (ideal observer)")
         labels = [
-            f"{KIND_NAMES.get(a, a)} → {KIND_NAMES.get(b, b)}" + (f"\n{items}" if several else "")
+            f"{KIND_NAMES.get(a, a)} → {KIND_NAMES.get(b, b)}"
+            + (f"\n{fill(items, 22)}" if several else "")
             for a, b, items in groups
         ]
         axes.set_xticks(range(len(groups)), labels, fontsize=7.5)

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 
 from neuroalign.assess import IDEAL, RIDGE
+from neuroalign.evaluation.paper import PAPER_COLUMN
 from neuroalign.evaluation.scores import Score
 from neuroalign.evaluation.tables import display_table
 from neuroalign.files import atomic_file, atomic_folder
@@ -157,8 +158,11 @@ _TASKS = {
 _KEY = (
     "In the column 0 to 1: the dot is the score, the bar its 95 % interval (green where all of it "
     "lies above chance), the dotted line chance, the violet line what an ideal observer attains "
-    "(known for simulated recordings only). The numbers of Ferrante et al. come from their people, "
-    "pictures and galleries: they stand here for orientation, not for comparison."
+    "(known for simulated recordings only)."
+)
+_THEIRS = (
+    " The numbers of Ferrante et al. come from their people, pictures and galleries: they stand "
+    "here for orientation, not for comparison."
 )
 _TRAINING = (
     "Above the training loss, below the validation score (2-way against other validation "
@@ -167,7 +171,8 @@ _TRAINING = (
 _MAP = (
     "The two leading principal components of the candidate pictures in the common space. Dots "
     "are test recordings, averaged over people; a line joins each to its picture (or the centre "
-    "of its class). Distances in a plane show a small part of the space: scores count all of it."
+    "of its class; crosses are then single items). Distances in a plane show a small part of the "
+    "space: scores count all of it."
 )
 
 
@@ -189,7 +194,7 @@ def _task_sections(
             if len(shown_first(scores)) < len(scores):
                 body += folded("All metrics", score_table_html(scores, caption))
         if scores and number == 1:
-            body += f'<p class="note">{_KEY}</p>'
+            body += f'<p class="note">{_KEY}{_THEIRS if PAPER_COLUMN in body else ""}</p>'
         if task == "conversion":
             body += _figures(drawings, "matrix", _matrix_caption(own))
         examples = [d for d in drawings if d.section == task]
