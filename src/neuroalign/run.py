@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import time
@@ -31,6 +32,7 @@ from neuroalign.files import atomic_file, remove_partials, write_json
 from neuroalign.images.cache import embed_pictures
 from neuroalign.images.pictures import (
     PictureSet,
+    open_picture,
     pictures_from_folder,
     pictures_from_table,
     shipped_pictures,
@@ -135,12 +137,21 @@ class Run:
 
 
 def picture_set(source: str) -> PictureSet:
-    """Return `shipped` pictures, those of a folder, or those of a .tsv or .csv table."""
+    """Return `shipped` pictures, those of a folder or of a .tsv or .csv table, or one file."""
     if source == "shipped":
         return shipped_pictures()
     if Path(source).suffix in (".tsv", ".csv"):
         return pictures_from_table(source)
+    if Path(source).is_file():
+        return _single_picture(Path(source))
     return pictures_from_folder(source)
+
+
+def _single_picture(path: Path) -> PictureSet:
+    open_picture(path)  # refuses what is no picture
+    row = {"stimulus": path.stem, "path": str(path), "label": pd.NA, "category": pd.NA}
+    row["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return PictureSet(pd.DataFrame([row]), name=path.name)
 
 
 def recipe_pictures(recipe: Recipe) -> Embeddings:
