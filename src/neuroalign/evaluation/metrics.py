@@ -75,7 +75,7 @@ def two_way(scores: npt.NDArray[np.floating], query_ids: Ids, gallery_ids: Ids) 
     for row, values in enumerate(scores):
         right = np.sort(values[gallery_ids == query_ids[row]])
         # How many of all candidates, less how many of the right ones, lie below (ties half).
-        wins = _below(np.sort(values), right) - _below(right, right)
+        wins = below(np.sort(values), right) - below(right, right)
         out[row] = wins.sum() / (n_right[row] * n_wrong[row])
     return out
 
@@ -206,7 +206,7 @@ def balanced_weights(query_ids: Ids) -> Values:
     return weights
 
 
-def _below(
+def below(
     ordered: npt.NDArray[np.floating], values: npt.NDArray[np.floating]
 ) -> npt.NDArray[np.float64]:
     """Count the entries of a sorted array below each value, equal ones half."""

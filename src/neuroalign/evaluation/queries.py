@@ -18,6 +18,7 @@ from neuroalign.evaluation.chance import (
     chance_top_k,
     chance_two_way_from_retrieved,
 )
+from neuroalign.evaluation.influence import GalleryInfluence
 from neuroalign.evaluation.metrics import (
     Values,
     balanced_weights,
@@ -52,6 +53,8 @@ class QueryValues:
     note : str
     balance : ndarray of shape (n,), optional
         Classes that count alike in the mean, whatever their size.
+    n_asked : int, optional
+        The number of queries, where values are those of candidates (see `GalleryInfluence`).
     """
 
     metric: str
@@ -62,6 +65,7 @@ class QueryValues:
     n_gallery: int
     note: str = ""
     balance: Codes | None = None
+    n_asked: int | None = None
 
     @property
     def weights(self) -> Values:
@@ -184,6 +188,11 @@ def query_values(
     with_pair = with_item if with_item is not None else with_class
 
     best = np.empty((n_queries, min(max(_KS), n_gallery)), np.int64)
+    # Encoding by class: pictures of a class all ask the same; the recordings are the sample.
+    encoding = queries["subject"].isna().all() and gallery["subject"].notna().all()
+    by_recording = None
+    if encoding and with_item is None and classes is not None and with_class is not None:
+        by_recording = GalleryInfluence(classes[1])
     pair, nearest = np.full(n_queries, np.nan), np.full(n_queries, np.nan)
     for part, scores in blocks:
         best[part] = stable_top_k(scores, best.shape[1])
@@ -194,6 +203,8 @@ def query_values(
             if ids is not None and usable is not None:
                 rows = np.arange(part.start, part.stop)[usable[part]]
                 out[rows] = metric(scores[usable[part]], ids[0][rows], ids[1])
+        if by_recording is not None and classes is not None and with_class is not None:
+            by_recording.add(scores[with_class[part]], classes[0][part][with_class[part]])
 
     found = _Found(n_queries, n_gallery, _clusters(queries, cluster))
     for prefix, ids, usable in (("", items, with_item), ("class_", classes, with_class)):
@@ -213,6 +224,17 @@ def query_values(
                 "the picture is not known" if items is None else "no picture is on both sides"
             )
         found.add("two_way_embedding", pair, CHANCE_TWO_WAY, with_pair, why)
+        if by_recording is not None:
+            earlier = found.metrics["two_way_embedding"]
+            found.metrics["two_way_embedding"] = replace(
+                earlier,
+                positions=np.arange(n_gallery),
+                values=by_recording.values(),
+                chance=np.full(n_gallery, CHANCE_TWO_WAY),
+                clusters=_clusters(gallery, None),
+                note=f"{earlier.note}; interval over recordings",
+                n_asked=len(earlier.values),
+            )
     if pictures is not None:
         _add_retrieved(found, queries, gallery, items, classes, best[:, 0], pictures)
     if not found.metrics:
