@@ -49,7 +49,6 @@ def test_the_preset_paper_holds_the_papers_settings():
     stated = (training.epochs, training.batch_size, training.learning_rate, training.weight_decay)
     assert stated == (30, 256, 3e-4, 1e-3)
     assert (training.temperature, training.learn_temperature) == (1.0, False)
-    assert training.regression == training.average == 0
     assert (recipe.space.centre, recipe.space.components, recipe.space.power) == (
         False, (None,), (0.0,),
     )  # fmt: skip

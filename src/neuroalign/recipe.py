@@ -68,8 +68,6 @@ class TrainingRecipe(_Part):
     ----------
     epochs, batch_size, learning_rate, weight_decay : AdamW; the batch is over all processes
     temperature, learn_temperature : tau of the contrastive loss, at least 0.01
-    regression : weight of the squared distance to the target beside the contrastive loss
-    average : decay of the running average of weights over epochs (0: none)
     patience : epochs without a better validation score before training stops (null: never)
     clip : largest gradient norm (null: no clipping)
     precision : Lightning's name
@@ -82,8 +80,6 @@ class TrainingRecipe(_Part):
     weight_decay: float = Field(ge=0)
     temperature: float = Field(ge=0.01)
     learn_temperature: bool
-    regression: float = Field(ge=0)
-    average: float = Field(ge=0, lt=1)
     patience: int | None = Field(ge=1)
     clip: float | None = Field(gt=0)
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]

@@ -27,7 +27,6 @@ RECIPE = small_recipe(
         "epochs": EPOCHS,
         "batch_size": 8,
         "patience": None,
-        "average": 0.5,
         "learning_rate": 1e-3,
     },
     architectures={"fmri": {"dropout": 0.25}},

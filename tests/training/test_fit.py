@@ -146,29 +146,13 @@ def test_trained_alignment_moves_for_every_person(new_module, sets, pictures):
         assert not torch.equal(after[name], before[name])
 
 
-def test_the_averaged_weights_are_those_validated_and_kept(new_module, sets, pictures):
-    """decay d: average_k = d average_(k-1) + (1 - d) weights_k, starting from the start."""
-    options = {"validate": False, "clip": None, "patience": None}
-    start = new_module().state_dict()
-    plain = []
-    for epochs in (1, 2):
-        module = new_module()
-        run(module, sets, pictures, epochs=epochs, average=0.0, **options)
-        plain.append(module.state_dict())
-    averaged = new_module()
-    run(averaged, sets, pictures, epochs=2, average=0.8, **options)
-    for name, found in averaged.state_dict().items():
-        expected = 0.8 * (0.8 * start[name] + 0.2 * plain[0][name]) + 0.2 * plain[1][name]
-        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
-
-
 def test_clipping_bounds_the_step(new_module, sets, pictures):
     """Gradients clipped far below AdamW's epsilon (1e-8) hardly move anything."""
     start = new_module().state_dict()
     moved = []
     for clip in (None, 1e-12):
         module = new_module()
-        options = {"epochs": 1, "average": 0.0, "weight_decay": 0.0, "learning_rate": 0.01}
+        options = {"epochs": 1, "weight_decay": 0.0, "learning_rate": 0.01}
         run(module, sets, pictures, validate=False, clip=clip, **options)
         after = module.state_dict()
         moved.append(max(float((after[k] - start[k]).abs().max()) for k in start))
@@ -176,9 +160,8 @@ def test_clipping_bounds_the_step(new_module, sets, pictures):
     assert moved[1] < 1e-4
 
 
-@pytest.mark.parametrize("regression", [0.0, 1.0])
 def test_a_huge_learning_rate_is_an_error_that_says_what_to_do(
-    new_module, sets, pictures, regression, tmp_path
+    new_module, sets, pictures, tmp_path
 ):
     with pytest.raises(NeuroalignError, match=r"epoch \d+\. Lower `learning_rate`"):
         run(
@@ -188,8 +171,6 @@ def test_a_huge_learning_rate_is_an_error_that_says_what_to_do(
             epochs=8,
             learning_rate=1e30,
             clip=None,
-            regression=regression,
-            average=0.0,
         )
 
 
@@ -198,7 +179,7 @@ def test_an_untrained_model_costs_about_the_log_of_the_pictures_in_a_batch(
 ):
     result = run(
         new_module(), sets, pictures, epochs=1, temperature=100.0, learn_temperature=False,
-        validate=False, regression=0.0, batch_size=1000,
+        validate=False, batch_size=1000,
     )  # fmt: skip
     distinct = len(np.unique(sets[0].target_rows))
     assert result.history[-1]["loss"] == pytest.approx(math.log(distinct), rel=0.01)
@@ -216,7 +197,7 @@ def interrupt_after(epoch):
 def test_going_on_after_ctrl_c_equals_never_stopping(
     new_module, sets, pictures, tmp_path, validate
 ):
-    options = {"validate": validate, "epochs": 4, "average": 0.5, "learn_temperature": True}
+    options = {"validate": validate, "epochs": 4, "learn_temperature": True}
     whole = new_module(dropout=0.2)
     expected = run(whole, sets, pictures, **options)
     checkpoint = tmp_path / "c.pt"

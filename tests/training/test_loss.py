@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.special import log_softmax
 
-from neuroalign.training.loss import contrastive_loss, regression_loss
+from neuroalign.training.loss import contrastive_loss
 
 
 @pytest.fixture
@@ -71,12 +71,3 @@ def test_gradients_are_right(batch):
     free = torch.from_numpy(z).requires_grad_(True)
     goals = torch.from_numpy(targets)
     torch.autograd.gradcheck(lambda a, s: contrastive_loss(a, goals, rows, s), (free, scale))
-    torch.autograd.gradcheck(lambda a: regression_loss(a, goals, rows), (free,))
-
-
-def test_the_regression_loss_is_the_mean_squared_distance(batch):
-    z, targets = batch
-    rows = np.array([4, 9, 4, 2, 9, 1, 0])
-    expected = np.mean([np.sum((z[i] - targets[rows[i]]) ** 2) for i in range(7)])
-    ours = regression_loss(torch.from_numpy(z), torch.from_numpy(targets), torch.from_numpy(rows))
-    assert ours.item() == pytest.approx(expected, rel=1e-12)

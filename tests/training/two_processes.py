@@ -71,7 +71,7 @@ def gradients(fabric: Fabric, trials: TrialSet) -> list[dict[str, Any]]:
         torch.set_default_dtype(torch.float64)  # what Fabric returns the outputs in
         z, scale = wrapped(batch.x, batch.subjects)
         torch.set_default_dtype(torch.float32)
-        loss = global_loss(fabric, z, scale, batch, GOALS.double(), settings(regression=0.7))
+        loss = global_loss(fabric, z, scale, batch, GOALS.double())
         fabric.backward(loss)
         found = {
             n: None if p.grad is None else p.grad.clone() for n, p in learner.named_parameters()

@@ -32,12 +32,3 @@ def contrastive_loss(z: Tensor, targets: Tensor, target_rows: Tensor, scale: Ten
     present, column = torch.unique(target_rows, return_inverse=True)
     logits = scale * nn.functional.normalize(z, dim=1) @ targets[present].T
     return nn.functional.cross_entropy(logits, column)
-
-
-def regression_loss(z: Tensor, targets: Tensor, target_rows: Tensor) -> Tensor:
-    """Return the mean squared distance between embeddings and their unit targets.
-
-    It is what ridge regression minimises; unlike the contrastive loss it does not depend on which
-    other pictures are in the batch, and so steadies training on small sets.
-    """
-    return (z - targets[target_rows]).square().sum(1).mean()

@@ -23,7 +23,7 @@ class FitResult:
 
 
 class TrainingState:
-    """Everything that a resumed run needs: weights, optimiser, running average, best epoch."""
+    """Everything that a resumed run needs: weights, optimiser, best epoch."""
 
     def __init__(
         self,
@@ -35,17 +35,7 @@ class TrainingState:
         self.learner, self.optimiser, self.identity = learner, optimiser, identity
         self.device = fabric.device
         self.precision = fabric.strategy.precision  # holds the loss scale of 16-mixed
-        self.average = {k: v.clone() for k, v in learner.state_dict().items()}
         self.best: dict[str, Tensor] = {}
-
-    def update_average(self, decay: float) -> None:
-        """Move the running average of weights on by an epoch; with decay 0 it is the weights."""
-        for key, value in self.learner.state_dict().items():
-            self.average[key] = self.average[key].to(value.device).lerp(value, 1.0 - decay)
-
-    def averaged(self, decay: float) -> _Swap:
-        """Return a context in which the learner has the averaged weights."""
-        return _Swap(self.learner, self.average if decay > 0 else None)
 
     def remember(self, result: FitResult, row: dict[str, float]) -> None:
         """Add an epoch's row; keep the weights if they are the best so far (ties: the earlier)."""
@@ -68,7 +58,6 @@ class TrainingState:
             "optimiser": self.optimiser.state_dict(),
             "precision": self.precision.state_dict(),
             "identity": self.identity,
-            "average": self.average,
             "best": self.best,
             "best_epoch": result.best_epoch,
             "history": result.history,
@@ -103,23 +92,7 @@ class TrainingState:
                 "changed since, and going on would mix the two. Train into another folder, or "
                 "delete the checkpoint to start afresh."
             )
-        self.average, self.best = content["average"], content["best"]
+        self.best = content["best"]
         result.history[:] = content["history"]
         result.best_epoch = content["best_epoch"]
         return int(content["epoch"])
-
-
-class _Swap:
-    """Put other weights into a module for the length of a `with` block."""
-
-    def __init__(self, module: nn.Module, weights: dict[str, Tensor] | None) -> None:
-        self.module, self.weights = module, weights
-
-    def __enter__(self) -> None:
-        if self.weights is not None:
-            self.own = {k: v.clone() for k, v in self.module.state_dict().items()}
-            self.module.load_state_dict(self.weights)
-
-    def __exit__(self, *_: object) -> None:
-        if self.weights is not None:
-            self.module.load_state_dict(self.own)
