@@ -165,7 +165,8 @@ class NeuralModule(nn.Module):
         aligned = torch.cat([self.alignment(groups[s], s) for s in present])
         order = np.concatenate([np.flatnonzero(names == s) for s in present])
         back = torch.as_tensor(np.argsort(order, kind="stable"), device=aligned.device)
-        out: Tensor = self.network(aligned[back])
+        # Put in order only now: embeddings are far smaller than what the network reads.
+        out: Tensor = self.network(aligned)[back]
         return out
 
     def _check(self, subject: str, x: Tensor | None) -> None:
