@@ -277,7 +277,7 @@ def _difference(
                 low=interval.low,
                 high=interval.high,
                 chance=0.0,
-                n_queries=a.n_asked or len(a.values),
+                n_queries=len(a.values),
                 n_gallery=a.n_gallery,
                 items=step.items,
                 simulated=run.simulated,

@@ -7,7 +7,7 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from neuroalign.evaluation.influence import GalleryInfluence
-from neuroalign.evaluation.queries import query_values
+from neuroalign.evaluation.queries import compare, query_values
 
 
 def _auc(scores: np.ndarray, query_ids: np.ndarray, gallery_ids: np.ndarray) -> float:
@@ -67,6 +67,8 @@ def test_encoding_by_class_is_sampled_by_recording() -> None:
     )
     found = query_values([(slice(0, 80), scores)], queries, gallery)["two_way_embedding"]
     interval = found.interval()
-    assert found.n_asked == 80 and found.n_gallery == 200
-    assert interval.high - interval.low > 0.05  # over pictures it would be zero
+    assert len(found.values) == 80 and found.n_gallery == 200
+    assert interval.high - interval.low > 0.05  # over pictures alone it would be zero
     assert interval.low < interval.value < interval.high
+    same = compare(found, found)
+    assert same.value == 0 and same.high - same.low < 0.3

@@ -34,6 +34,28 @@ from neuroalign.retrieval.gallery import cosine_blocks, same_space, stable_top_k
 _KS = (1, 5)
 Blocks = Iterable[tuple[slice, npt.NDArray[np.floating]]]
 Codes = npt.NDArray[np.int64]
+_SHARE_OR_DIFFERENCE = (-1.0, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class GalleryValues:
+    """What each candidate contributes to a score (see `GalleryInfluence`), and its cluster."""
+
+    values: Values
+    clusters: npt.NDArray[Any]
+
+    def interval(self, *, n_boot: int, seed: int) -> Interval:
+        """Return the interval that drawing candidates again gives."""
+        return bootstrap_interval(
+            self.values, self.clusters, n_boot=n_boot, bounds=_SHARE_OR_DIFFERENCE, seed=seed
+        )
+
+
+def widened(one: Interval, other: Interval) -> Interval:
+    """Add the deviations of an independent source of chance to an interval of a share."""
+    low = one.value - np.hypot(one.value - one.low, other.value - other.low)
+    high = one.value + np.hypot(one.high - one.value, other.high - other.value)
+    return replace(one, low=float(max(low, -1.0)), high=float(min(high, 1.0)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +75,8 @@ class QueryValues:
     note : str
     balance : ndarray of shape (n,), optional
         Classes that count alike in the mean, whatever their size.
-    n_asked : int, optional
-        The number of queries, where values are those of candidates (see `GalleryInfluence`).
+    gallery : GalleryValues, optional
+        What each candidate contributes, where the candidates were sampled too.
     """
 
     metric: str
@@ -65,7 +87,7 @@ class QueryValues:
     n_gallery: int
     note: str = ""
     balance: Codes | None = None
-    n_asked: int | None = None
+    gallery: GalleryValues | None = None
 
     @property
     def weights(self) -> Values:
@@ -73,10 +95,17 @@ class QueryValues:
         return np.ones(len(self.values)) if self.balance is None else balanced_weights(self.balance)
 
     def interval(self, *, n_boot: int = 1000, seed: int = 0) -> Interval:
-        """Return the mean with its 95 % cluster-bootstrap interval."""
-        return bootstrap_interval(
+        """Return the mean with its 95 % cluster-bootstrap interval.
+
+        Where candidates were sampled too, the deviations of both sides add up as those of
+        independent samples.
+        """
+        over_queries = bootstrap_interval(
             self.values, self.clusters, weights=self.weights, n_boot=n_boot, seed=seed
         )
+        if self.gallery is None:
+            return over_queries
+        return widened(over_queries, self.gallery.interval(n_boot=n_boot, seed=seed))
 
     def mean_chance(self) -> float:
         """Return the chance level of the mean."""
@@ -110,7 +139,7 @@ def compare(
             f"A paired comparison needs one metric on the same queries: got {ours.metric} on "
             f"{len(ours.positions)} and {theirs.metric} on {len(theirs.positions)} queries."
         )
-    return paired_difference(
+    difference = paired_difference(
         ours.values,
         theirs.values,
         ours.clusters,
@@ -118,6 +147,11 @@ def compare(
         n_boot=n_boot,
         seed=seed,
     )
+    if ours.gallery is None or theirs.gallery is None:
+        return difference
+    mine, other = ours.gallery, theirs.gallery
+    gallery = GalleryValues(mine.values - other.values, mine.clusters)  # noqa: PD011
+    return widened(difference, gallery.interval(n_boot=n_boot, seed=seed))
 
 
 def retrieval_values(
@@ -188,10 +222,11 @@ def query_values(
     with_pair = with_item if with_item is not None else with_class
 
     best = np.empty((n_queries, min(max(_KS), n_gallery)), np.int64)
-    # Encoding by class: pictures of a class all ask the same; the recordings are the sample.
-    encoding = queries["subject"].isna().all() and gallery["subject"].notna().all()
+    # Recordings of a class are a sample of what that class can call forth: where only classes are
+    # known, a score over many queries still hangs on which recordings happen to be candidates.
+    sampled = gallery["subject"].notna().all()
     by_recording = None
-    if encoding and with_item is None and classes is not None and with_class is not None:
+    if sampled and with_item is None and classes is not None and with_class is not None:
         by_recording = GalleryInfluence(classes[1])
     pair, nearest = np.full(n_queries, np.nan), np.full(n_queries, np.nan)
     for part, scores in blocks:
@@ -225,15 +260,9 @@ def query_values(
             )
         found.add("two_way_embedding", pair, CHANCE_TWO_WAY, with_pair, why)
         if by_recording is not None:
-            earlier = found.metrics["two_way_embedding"]
+            score = found.metrics["two_way_embedding"]
             found.metrics["two_way_embedding"] = replace(
-                earlier,
-                positions=np.arange(n_gallery),
-                values=by_recording.values(),
-                chance=np.full(n_gallery, CHANCE_TWO_WAY),
-                clusters=_clusters(gallery, None),
-                note=f"{earlier.note}; interval over recordings",
-                n_asked=len(earlier.values),
+                score, gallery=GalleryValues(by_recording.values(), _clusters(gallery, None))
             )
     if pictures is not None:
         _add_retrieved(found, queries, gallery, items, classes, best[:, 0], pictures)

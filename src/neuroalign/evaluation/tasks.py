@@ -261,7 +261,7 @@ def _summary(
         low=interval.low,
         high=interval.high,
         chance=values.mean_chance(),
-        n_queries=values.n_asked or len(values.values),
+        n_queries=len(values.values),
         n_gallery=values.n_gallery,
         ceiling=ceiling.get((s.task, s.source, s.target, s.metric, s.subject, s.items)),
         note=values.note,
