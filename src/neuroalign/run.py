@@ -86,7 +86,23 @@ class Run:
                 f"The training of {self.path} has not finished. `neuroalign train` with the same "
                 "recipe and folder goes on where it stopped."
             ) from error
+        except ValueError as error:
+            raise self._damaged("run.json", error) from error
         return content
+
+    @cached_property
+    def split(self) -> pd.DataFrame:
+        """The content of split.parquet: the part that each trial had in the training."""
+        try:
+            return pd.read_parquet(self.path / "split.parquet")
+        except (OSError, ValueError) as error:
+            raise self._damaged("split.parquet", error) from error
+
+    def _damaged(self, file: str, error: Exception) -> NeuroalignError:
+        return NeuroalignError(
+            f"{self.path / file} is missing or damaged ({error}). Copy the run folder again, or "
+            "train again."
+        )
 
     @cached_property
     def bundle(self) -> Bundle:
@@ -111,7 +127,7 @@ class Run:
         for modality, whole in found.items():
             if _checksums(whole) != self.record["checksums"][modality]:
                 raise self._changed(whole, "signals")
-            split = pd.read_parquet(self.path / "split.parquet").query("modality == @modality")
+            split = self.split.query("modality == @modality")
             rows = ["subject", "array_row"]
             tested = set(whole.trials.query("split == 'test'")[rows].itertuples(index=False))
             if tested != set(split.query("part == 'test'")[rows].itertuples(index=False)):
@@ -202,6 +218,8 @@ def train_run(recipe: Recipe, out: str | Path, *, devices: int = 1) -> Run:
     out = Path(out)
     fabric = make_fabric(devices, precision=recipe.training.precision)
     fabric.launch()
+    recordings = open_recordings(recipe)
+    _check_test_items(recipe, recordings)
     refusal: NeuroalignError | None = None
     if fabric.is_global_zero:
         try:
@@ -213,8 +231,6 @@ def train_run(recipe: Recipe, out: str | Path, *, devices: int = 1) -> Run:
         raise refusal
     started = datetime.now(UTC)
     clock = time.perf_counter()
-    recordings = open_recordings(recipe)
-    _check_test_items(recipe, recordings)
     if fabric.is_global_zero:
         recipe_pictures(recipe)  # one process fills the cache, the others read it
     fabric.barrier()

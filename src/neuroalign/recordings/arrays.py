@@ -118,6 +118,12 @@ def prepare_arrays(
             "split": split_column,
         },
     )
+    absent = sorted(set(classes or ()) - set(table["label"].dropna()))
+    if absent:
+        raise NeuroalignError(
+            f"{trials_tsv} has no volume of the class(es) {', '.join(absent)}; its labels are "
+            f"{', '.join(sorted(table['label'].dropna().unique())[:12])}."
+        )
     split_given = bool(table["split"].notna().any())
     if not split_given:
         table = _with_split(table, test_runs)
@@ -221,6 +227,8 @@ def _read_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
         table = pd.read_csv(path, sep="," if path.suffix == ".csv" else "\t", na_values=["n/a"])
     except (ValueError, UnicodeDecodeError) as error:
         raise NeuroalignError(f"{path} is not a readable table: {error}.") from error
+    if len(table) == 0:
+        raise NeuroalignError(f"{path} has no rows. Give a table with one row per volume.")
     given = set(table.columns)
     names = {given_name: own for own, given_name in columns.items() if given_name in table}
     clash = [own for g, own in names.items() if g != own and own in table]

@@ -122,7 +122,7 @@ def validate_trials(trials: pd.DataFrame, n_trials: Mapping[str, int], where: st
                 "the trial table; each trial needs exactly one."
             )
         if sorted(rows) != list(range(count)):
-            twice = sorted(rows[rows.duplicated()].unique())[:5]
+            twice = sorted(map(int, rows[rows.duplicated()].unique()))[:5]
             raise NeuroalignError(
                 f"{where}: `array_row` of subject {subject} must hold each of 0..{count - 1} once; "
                 f"{'duplicates: ' + str(twice) if twice else 'some lie outside'}."

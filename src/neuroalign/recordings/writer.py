@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -100,11 +100,13 @@ class RecordingsWriter:
         try:
             if error is None:
                 self._finish()
+                self._close_files()
         except BaseException as late:
-            self._close_files()
+            self._abandon_files()
             self._stack.__exit__(type(late), late, late.__traceback__)
             raise
-        self._close_files()
+        if error is not None:
+            self._abandon_files()
         self._stack.__exit__(kind, error, trace)
 
     def append(self, subject: str, signals: npt.ArrayLike, trials: pd.DataFrame) -> None:
@@ -302,6 +304,12 @@ class RecordingsWriter:
     def _close_files(self) -> None:
         for stream in self._streams.values():
             stream.file.close()
+
+    def _abandon_files(self) -> None:
+        """Close files that are about to be removed; a full disk may refuse what they still hold."""
+        for stream in self._streams.values():
+            with suppress(OSError):
+                stream.file.close()
 
 
 def write_recordings(

@@ -22,17 +22,18 @@ class EpochLog:
         self.rows: list[dict[Any, Any]] = []
         if self.path.exists():
             self.rows = list(pd.read_csv(self.path).to_dict("records"))
+        self._events = folder / "logs" / "tensorboard" / name
         self._board: Any = None
-        if find_spec("tensorboard") is not None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._board = SummaryWriter(folder / "logs" / "tensorboard" / name)
 
     def __call__(self, row: dict[str, float]) -> None:
         """Add an epoch; an epoch that a killed run had already written is replaced."""
         self.rows = [r for r in self.rows if r["epoch"] < row["epoch"]] + [row]
         with atomic_file(self.path) as partial:
             pd.DataFrame(self.rows).to_csv(partial, index=False)
+        if self._board is None and find_spec("tensorboard") is not None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(self._events)
         if self._board is not None:
             for key, value in row.items():
                 if key != "epoch":

@@ -41,6 +41,12 @@ def mean_and_scale(trials: Recordings, subject: str) -> tuple[FloatArray, FloatA
     mean = total / len(view)
     variance = np.maximum(squares / len(view) - mean**2, 0.0)
     scale = np.sqrt(variance.reshape(len(variance), -1).mean(1))
+    if not np.isfinite(scale).all():
+        raise NeuroalignError(
+            f"{trials.path}: training trials of person {subject!r} hold NaN or infinite values "
+            f"(first in {trials.info.axes[0]} {int(np.argmin(np.isfinite(scale)))}), though "
+            "recordings never do when they are written: the file is damaged. Prepare it again."
+        )
     if (scale == 0).any():
         raise NeuroalignError(
             f"{trials.path}: {int((scale == 0).sum())} {trials.info.axes[0]} of person {subject!r} "
