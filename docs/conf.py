@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Any
 
 from docutils import nodes
@@ -36,7 +35,7 @@ apidoc_modules = [
         "destination": "api",
         "separate_modules": True,
         "module_first": True,
-        "exclude_patterns": ["../src/neuroalign/cli.py"],
+        "exclude_patterns": ["../src/neuroalign/cli/*"],
         "automodule_options": {"members", "show-inheritance"},
     }
 ]
@@ -56,8 +55,6 @@ class CommandHelp(Directive):
     """The help text of every command, taken from the program itself."""
 
     def run(self) -> list[nodes.Node]:
-        if importlib.util.find_spec("neuroalign.cli") is None:
-            return []
         from typer.main import get_command
 
         from neuroalign.cli import app

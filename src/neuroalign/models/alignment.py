@@ -29,13 +29,13 @@ class Standardise(nn.Module):
         self.register_buffer("scale", torch.ones(shape[0]))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (n, *shape) to (n, *shape)."""
+        """Map `(n, *shape)` to `(n, *shape)`."""
         scale = self.scale.reshape(-1, *[1] * (x.ndim - 2))
         return (x - self.mean).div_(scale)  # in place: a batch can be hundreds of megabytes
 
 
 class LinearAlignment(nn.Module):
-    """All features of one person to `dim` numbers: (n, *shape) -> (n, dim)."""
+    """All features of one person to `dim` numbers: `(n, *shape) -> (n, dim)`."""
 
     def __init__(self, shape: tuple[int, ...], dim: int) -> None:
         super().__init__()

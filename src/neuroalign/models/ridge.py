@@ -72,7 +72,7 @@ def ridge_solution(
 ) -> RidgeSolution:
     """Fit a ridge regression with an intercept; the penalty explains most on left-out groups.
 
-    Minimises sum_i w_i |y_i - b - x_i W|^2 + alpha |W|^2. Time grows with the cube of the smaller
+    Minimises `sum_i w_i |y_i - b - x_i W|^2 + alpha |W|^2`. Time grows with the cube of the smaller
     of trials and features; memory with its square, beside `X` itself, which is read in blocks.
 
     Parameters

@@ -1,0 +1,91 @@
+"""What commands print: tables, lines and picture grids."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+out_console, err_console = Console(), Console(stderr=True)
+
+
+def print_scores(scores: list[Any]) -> None:
+    """Print a table for each task."""
+    from neuroalign.evaluation.tables import rich_table
+
+    for task in dict.fromkeys(s.task for s in scores):
+        part = [s for s in scores if s.task == task]
+        simulated = "simulated recordings, " if any(s.simulated for s in part) else ""
+        out_console.print(rich_table(part, title=f"{task} ({simulated}95 % intervals)"))
+
+
+def say_prepared(recordings: Any) -> None:
+    """Say what was prepared, and what was left out and why."""
+    say(str(recordings))
+    splits = recordings.trials.groupby(["subject", "split"]).size().unstack(fill_value=0)
+    print_table(splits.reset_index())
+    for dropped in recordings.info.dropped:
+        say(f"left out: {dropped.where}: {dropped.trials} trials: {dropped.reason}")
+
+
+def say_answer(answer: Any, run: Path, as_json: bool, grid: Path | None) -> None:
+    """Print, and draw if asked to, what a run retrieved."""
+    table = answer.ranking.table()
+    wanted = [
+        "query", "query_subject", "query_stimulus", "query_label",
+        "rank", "score", "found_subject", "found_stimulus", "found_label",
+    ]  # fmt: skip
+    table = table[[c for c in wanted if c in table and table[c].notna().any()]]
+    if as_json:
+        sys.stdout.write(json.dumps(json.loads(table.to_json(orient="records")), indent=1) + "\n")
+    else:
+        if answer.simulated:
+            out_console.print("Simulated recordings.")
+        shown = table[["query", "rank", "score"]].assign(found=_described(table, "found"))
+        shown.insert(1, "asked", _described(table, "query"))
+        print_table(shown)
+    if grid is not None:
+        from neuroalign.report.grids import answer_grid
+        from neuroalign.report.picture_files import PictureFiles
+        from neuroalign.run import Run
+
+        answer_grid(answer, grid, pictures=PictureFiles.from_items(Run(run).pictures.items))
+        say(f"Drawn into {grid}", err_console)
+
+
+def _described(table: Any, side: str) -> list[str]:
+    """Name each item of one side of a retrieval: person, picture, class."""
+    columns = [f"{side}_{c}" for c in ("subject", "stimulus", "label") if f"{side}_{c}" in table]
+    rows = table[columns].astype("string").fillna("").itertuples(index=False)
+    return [", ".join(filter(None, row)) for row in rows]
+
+
+def print_table(table: Any) -> None:
+    """Print a data frame."""
+    from rich.table import Table
+
+    shown = Table(*map(str, table.columns))
+    for row in table.itertuples(index=False):
+        shown.add_row(*(_cell(value) for value in row))
+    out_console.print(shown)
+
+
+def _cell(value: Any) -> str:
+    if value != value or value is None:
+        return ""
+    return f"{value:.3f}" if isinstance(value, float) else escape(str(value))
+
+
+def say(line: str, console: Console = out_console) -> None:
+    """Print a line as it is: paths stay whole and may hold brackets."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def is_further_process() -> bool:
+    """Whether this is one of the processes that `--devices` starts beside the first."""
+    return os.environ.get("LOCAL_RANK", "0") != "0"

@@ -1,0 +1,150 @@
+"""Commands about runs: train, evaluate, decode, encode, convert, report, demo."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neuroalign.cli.arguments import (
+    AsJson,
+    Grid,
+    Items,
+    Modality,
+    RunFolder,
+    Top,
+)
+from neuroalign.cli.output import (
+    err_console,
+    is_further_process,
+    out_console,
+    print_scores,
+    say,
+    say_answer,
+)
+
+
+def train_command(
+    recipe: Annotated[Path, typer.Argument(help="A recipe (YAML).")],
+    out: Annotated[
+        Path | None, typer.Option(help="The run folder; runs/NAME unless given.")
+    ] = None,
+    devices: Annotated[int, typer.Option(min=1, help="Processes or GPUs.")] = 1,
+) -> None:
+    """Train a recipe. An interrupted training goes on when the command is given again."""
+    from neuroalign.recipe import load_recipe
+    from neuroalign.run import train_run
+
+    loaded = load_recipe(recipe)
+    run = train_run(loaded, out or Path("runs") / loaded.name, devices=devices)
+    if is_further_process():
+        return
+    record = run.record
+    seconds = record["seconds"]
+    say(
+        f"Trained {', '.join(record['recordings'])} in {seconds['training']:.0f} s, after "
+        f"{seconds['pictures']:.0f} s for the embeddings of the pictures."
+    )
+    for label, source in record["targets"].items():
+        say(f"  class {label}: {source}")
+    say(f"Next: neuroalign evaluate {run.path}")
+
+
+def evaluate_command(run: RunFolder, as_json: AsJson = False) -> None:
+    """Score the three tasks on the test trials of a run."""
+    from neuroalign.assess import evaluate_run
+    from neuroalign.evaluation.tables import to_json
+
+    scores = evaluate_run(run)
+    if as_json:
+        sys.stdout.write(to_json(scores) + "\n")
+        return
+    print_scores([s for s in scores if s.subject == "all"])
+    say(f"All scores, per person too: {run / 'scores.json'}")
+    say(f"Next: neuroalign report {run}")
+
+
+def decode_command(
+    run: RunFolder,
+    modality: Modality,
+    items: Items = None,
+    query: Annotated[int | None, typer.Option(help="Only this item; all unless given.")] = None,
+    gallery: Annotated[
+        str | None, typer.Option(help="Your own pictures: a folder or a table.")
+    ] = None,
+    top: Top = 5,
+    as_json: AsJson = False,
+    grid: Grid = None,
+) -> None:
+    """Rank pictures for test recordings."""
+    from neuroalign.retrieve import decode_run
+
+    answer = decode_run(run, modality.value, items=items, query=query, gallery=gallery, k=top)
+    say_answer(answer, run, as_json, grid)
+
+
+def encode_command(
+    run: RunFolder,
+    modality: Modality,
+    picture: Annotated[
+        str | None,
+        typer.Option(
+            help="A test picture's name, or a file or folder of pictures; all unless given."
+        ),
+    ] = None,
+    items: Items = None,
+    top: Top = 5,
+    as_json: AsJson = False,
+    grid: Grid = None,
+) -> None:
+    """Rank test recordings for pictures."""
+    from neuroalign.retrieve import encode_run
+
+    answer = encode_run(run, modality.value, items=items, picture=picture, k=top)
+    say_answer(answer, run, as_json, grid)
+
+
+def convert_command(
+    run: RunFolder,
+    source: Modality,
+    target: Modality,
+    items: Items = None,
+    query: Annotated[int | None, typer.Option(help="Only this item; all unless given.")] = None,
+    top: Top = 5,
+    as_json: AsJson = False,
+    grid: Grid = None,
+) -> None:
+    """Rank test recordings of one modality for those of another."""
+    from neuroalign.retrieve import convert_run
+
+    answer = convert_run(run, source.value, target.value, items=items, query=query, k=top)
+    say_answer(answer, run, as_json, grid)
+
+
+def report_command(
+    run: RunFolder,
+    beside: Annotated[
+        list[Path] | None, typer.Option(help="Another evaluated run to set beside this one.")
+    ] = None,
+) -> None:
+    """Write the HTML report of an evaluated run."""
+    from neuroalign.report.html import write_report
+
+    say(f"Open {write_report(run, beside or [])}")
+
+
+def demo_command(
+    out: Annotated[Path, typer.Option(help="The run folder.")] = Path("runs/demo"),
+    encoder: Annotated[str, typer.Option(help="`offline` or `hf:NAME`.")] = "offline",
+) -> None:
+    """Run everything on shipped pictures and simulated recordings."""
+    from neuroalign.demo import headline, run_demo
+
+    report, scores = run_demo(
+        out, encoder=encoder, say=lambda line: err_console.print(f"[bold]{line}[/bold]")
+    )
+    print_scores(headline(scores))
+    out_console.print("All recordings above are simulated.")
+    say(f"Open {report}")
