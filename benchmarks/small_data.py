@@ -1,6 +1,6 @@
 """What each part of the preset `default` is worth on simulated recordings: a Markdown table.
 
-    python benchmarks/small_data.py            # all conditions, about ten minutes on 2 cores
+    python benchmarks/small_data.py            # all conditions, some minutes on 2 cores
     python benchmarks/small_data.py --quick    # one seed, small conditions only
 
 Everything is simulated. Scores are 2-way, from the embedding, on averages of the test repeats of
@@ -99,12 +99,12 @@ CONDITIONS = (
         (),
         tuple(PAPER),
     ),
-    Condition("EEG, 355 pictures", EEG, 1),
+    Condition("EEG, 355 pictures", EEG, 1, None, ("no weights", "no sharing")),
     Condition("fMRI, 355 pictures", FMRI, 2),
-    Condition("fMRI, 355 pictures, nonlinear", FMRI | {"nonlinearity": 3.0}, 2),
-    Condition("EEG, 100 pictures", EEG | {"training_pictures": 100}, 4),
+    Condition("fMRI, 355 pictures, nonlinear", FMRI | {"nonlinearity": 3.0}, 1),
+    Condition("EEG, 100 pictures", EEG | {"training_pictures": 100}, 3),
     Condition("fMRI, 100 pictures", FMRI | {"training_pictures": 100}, 4),
-    Condition("fMRI, 50 pictures", FMRI | {"training_pictures": 50}, 4),
+    Condition("fMRI, 50 pictures", FMRI | {"training_pictures": 50}, 3),
 )
 
 
@@ -140,8 +140,9 @@ def measure(condition: Condition, seed: int) -> pd.DataFrame:
         names = test.trials["stimulus"].to_numpy(str)
         candidates = gallery.items["stimulus"].to_numpy(str)
         found["ideal"] = two_way(ideal_scores(test, gallery), names, candidates)
-        print(f"done: {condition.name}, seed {seed}", file=sys.stderr, flush=True)
     table = pd.DataFrame(found)
+    means = ", ".join(f"{k} {v:.3f}" for k, v in table.mean().items())
+    print(f"{condition.name}, seed {seed}: {means}", file=sys.stderr, flush=True)
     return table.assign(condition=condition.name, picture=[f"{seed}/{s}" for s in names])
 
 
