@@ -18,12 +18,12 @@ def simulated(n_targets, repeats, seed=0):
     goal /= np.linalg.norm(goal, axis=1, keepdims=True)
     target = np.repeat(np.arange(n_targets), repeats)
     z = SLOPE * goal[target] + NOISE * rng.normal(size=(len(target), 4))
-    return z, np.zeros_like(z), goal, target, target % 5
+    return z, goal, target, target % 5
 
 
 def test_they_are_slope_over_noise_variance():
-    z, bias, goal, target, fold = simulated(400, 50)
-    power, weights, _ = choose_weights(z, bias, goal, target, fold, [1.0])
+    z, goal, target, fold = simulated(400, 50)
+    power, weights, _ = choose_weights(z, goal, target, fold, [1.0])
     expected = SLOPE / NOISE**2
     expected /= np.sqrt(np.mean(expected**2))
     assert power == 1.0
@@ -32,13 +32,13 @@ def test_they_are_slope_over_noise_variance():
 
 def test_they_make_the_ranking_of_the_likelihood():
     """With the same slope and noise everywhere but in one component, drowned in noise."""
-    z, bias, goal, target, fold = simulated(60, 40, seed=1)
+    z, goal, target, fold = simulated(60, 40, seed=1)
     z[:, 2] += 3 * np.random.default_rng(2).normal(size=len(z))
-    even = choose_weights(z, bias, goal, target, fold, [0.0])
-    sharp = choose_weights(z, bias, goal, target, fold, [1.0])
+    even = choose_weights(z, goal, target, fold, [0.0])
+    sharp = choose_weights(z, goal, target, fold, [1.0])
     assert even[1] == (1.0,) * 4
     assert sharp[2] > even[2] + 0.05
-    power, _, score = choose_weights(z, bias, goal, target, fold, [0.0, 0.5, 1.0])
+    power, _, score = choose_weights(z, goal, target, fold, [0.0, 0.5, 1.0])
     assert power > 0
     assert score >= max(even[2], sharp[2])
 
@@ -49,22 +49,20 @@ def test_the_score_of_a_fold_has_weights_from_the_others():
     goal = rng.normal(size=(100, 30))
     goal /= np.linalg.norm(goal, axis=1, keepdims=True)
     z, target = rng.normal(size=(100, 30)), np.arange(100)
-    _, _, score = choose_weights(z, np.zeros_like(z), goal, target, target % 5, [1.0])
+    _, _, score = choose_weights(z, goal, target, target % 5, [1.0])
     assert abs(score - 0.5) < 0.1
 
 
 def test_predictions_of_the_wrong_sign_leave_everything_alike():
     goal = np.eye(4)[np.arange(20) % 4]
     z = -(goal - goal.mean(0))
-    _, weights, score = choose_weights(
-        z, np.zeros_like(z), goal, np.arange(20), np.arange(20) % 5, [1.0]
-    )
+    _, weights, score = choose_weights(z, goal, np.arange(20), np.arange(20) % 5, [1.0])
     assert weights == (1.0,) * 4
     assert score < 0.5
 
 
 def test_the_two_way_score_is_that_of_the_evaluation():
-    z, _, goal, target, _ = simulated(30, 2)
+    z, goal, target, _ = simulated(30, 2)
     names = np.array([f"p{t:02d}" for t in range(30)])
     expected = reference_two_way(z @ goal.T, names[target], names).mean()
     assert two_way(z, goal, target) == pytest.approx(expected)

@@ -68,25 +68,24 @@ def solved(data, space, pictures, *, share, whiten=False):
 
 
 def test_with_nothing_shared_it_is_scikit_learns_ridge_of_each_person(data, space, pictures, goals):
-    weights, biases = solved(data, space, pictures, share=0.0)
-    for x, target, w, b in zip(data.x, data.target, weights, biases, strict=True):
+    weights = solved(data, space, pictures, share=0.0)
+    for x, target, w in zip(data.x, data.target, weights, strict=True):
         x, y = x.astype(float), goals[target]
         alpha = PENALTY * np.mean(np.sum(x**2, axis=1))
         kernel_ridge = KernelRidge(alpha=alpha).fit(x, y - y.mean(0))
-        np.testing.assert_allclose(x @ w.T + b, kernel_ridge.predict(x) + y.mean(0), atol=1e-5)
+        np.testing.assert_allclose(x @ w.T, kernel_ridge.predict(x), atol=1e-5)
         ridge = Ridge(alpha=alpha, fit_intercept=False).fit(x, y - y.mean(0))
         np.testing.assert_allclose(w, ridge.coef_, atol=1e-5)
 
 
 def test_with_everything_shared_it_is_one_ridge_of_all_trials(data, space, pictures, goals):
-    weights, biases = solved(data, space, pictures, share=1.0)
+    weights = solved(data, space, pictures, share=1.0)
     x = np.concatenate(data.x).astype(float)
     y = goals[np.concatenate(data.target)]
     alpha = PENALTY * np.mean(np.sum(x**2, axis=1))
     ridge = Ridge(alpha=alpha, fit_intercept=False).fit(x, y - y.mean(0))
-    for w, b in zip(weights, biases, strict=True):
+    for w in weights:
         np.testing.assert_allclose(w, ridge.coef_, atol=1e-5)
-        np.testing.assert_allclose(b, y.mean(0), atol=1e-6)
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
@@ -110,7 +109,7 @@ def test_in_between_it_is_the_hierarchical_ridge_in_its_primal_form(
         common * solution[:8] + own * solution[8:16],
         common * solution[:8] + own * solution[16:],
     ]
-    weights, _ = solved(data, space, pictures, share=share)
+    weights = solved(data, space, pictures, share=share)
     for w, e in zip(weights, expected, strict=True):
         np.testing.assert_allclose(w.T, e, atol=1e-5)
 
@@ -124,13 +123,13 @@ def test_whitening_in_the_weights_is_whitening_of_the_data(data, space, pictures
     for i in range(2):
         ours = apply_whitener(data.x[i], data.whitener[i], (2, 4))
         np.testing.assert_allclose(ours, whitened[i], atol=1e-5)
-    folded, biases = solved(data, space, pictures, share=share, whiten=True)
-    beforehand, _ = solved(
+    folded = solved(data, space, pictures, share=share, whiten=True)
+    beforehand = solved(
         dataclasses.replace(data, x=whitened), space, pictures, share=share, whiten=False
     )
     for i in range(2):
-        raw = data.x[i] @ folded[i].T + biases[i]
-        np.testing.assert_allclose(raw, whitened[i] @ beforehand[i].T + biases[i], atol=1e-5)
+        raw = data.x[i] @ folded[i].T
+        np.testing.assert_allclose(raw, whitened[i] @ beforehand[i].T, atol=1e-5)
 
 
 def test_voxels_are_whitened_one_by_one():
@@ -148,12 +147,11 @@ def test_pooled_people_are_padded_with_zeros(space, pictures, goals):
     assert one.shapes == ((5,),)
     x = np.concatenate([np.hstack([xs[0], np.zeros((9, 2))]), xs[1]])
     np.testing.assert_array_equal(one.x[0], x)
-    (w,), (b,) = solved(one, space, pictures, share=0.0)
+    (w,) = solved(one, space, pictures, share=0.0)
     y = goals[np.concatenate(target)]
     alpha = PENALTY * np.mean(np.sum(x**2, axis=1))
     ridge = Ridge(alpha=alpha, fit_intercept=False).fit(x, y - y.mean(0))
     np.testing.assert_allclose(w, ridge.coef_, atol=1e-5)
-    np.testing.assert_allclose(b, y.mean(0), atol=1e-6)
 
 
 def test_pooled_channels_are_padded_as_channels():
@@ -247,7 +245,7 @@ def test_the_started_module_predicts_like_ridge_on_raw_trials(
         ridge = Ridge(alpha=alpha, fit_intercept=False).fit(design, y - y.mean(0))
         with torch.no_grad():
             found = module(torch.from_numpy(raw).float(), [subject] * len(raw)).numpy()
-        np.testing.assert_allclose(found, ridge.predict(x) + y.mean(0), atol=1e-4)
+        np.testing.assert_allclose(found, ridge.predict(x), atol=1e-4)
 
 
 def test_the_choice_is_sensible(trials, pictures, space):

@@ -21,7 +21,6 @@ FloatArray = npt.NDArray[np.float64]
 
 def choose_weights(
     z: AnyArray,
-    bias: AnyArray,
     goal: FloatArray,
     target: npt.NDArray[np.int64],
     fold: npt.NDArray[np.int64],
@@ -32,8 +31,7 @@ def choose_weights(
     Parameters
     ----------
     z : ndarray of shape (n_items, dim)
-        Predictions less bias, each of a map that was fitted without the item's fold.
-    bias : ndarray of shape (n_items, dim)
+        Predictions, each of a map that was fitted without the item's fold.
     goal : ndarray of shape (n_targets, dim), unit vectors
     target : ndarray of shape (n_items,)
         The row of `goal` that each item belongs to.
@@ -52,7 +50,7 @@ def choose_weights(
         test = fold == number
         weights = _estimate(z[~test], goal[target[~test]])
         for i, power in enumerate(sharpness):
-            predicted = (z[test] + bias[test]) * _powered(weights, power)
+            predicted = z[test] * _powered(weights, power)
             scores[i] += test.sum() * two_way(predicted, goal, target[test])
     best = int(np.argmax(scores))
     weights = _powered(_estimate(z, goal[target]), sharpness[best])

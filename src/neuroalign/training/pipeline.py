@@ -322,15 +322,15 @@ def start_from_ridge(
     """
     if module.architecture.align == "none":
         data = pooled(data)
-    weights, biases = solve_start(data, choice, module.space, targets.embeddings.vectors)
-    for subject, matrix, bias in zip(data.subjects, weights, biases, strict=True):
+    maps = solve_start(data, choice, module.space, targets.embeddings.vectors)
+    for subject, matrix in zip(data.subjects, maps, strict=True):
         layer = module.alignment.layer(subject)
-        if not isinstance(layer, LinearAlignment) or layer.linear.out_features != len(bias):
+        if not isinstance(layer, LinearAlignment) or layer.linear.out_features != len(matrix):
             raise NeuroalignError(
                 "A ridge start needs linear alignment layers as wide as the common space "
-                f"({len(bias)}); set `alignment: linear` and leave `align_dim` out, or set "
+                f"({len(matrix)}); set `alignment: linear` and leave `align_dim` out, or set "
                 "`start: {kind: random}` in the recipe."
             )
         with torch.no_grad():
             layer.linear.weight.copy_(torch.from_numpy(matrix))
-            layer.linear.bias.copy_(torch.from_numpy(bias))
+            layer.linear.bias.zero_()

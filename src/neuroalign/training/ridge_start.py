@@ -224,7 +224,7 @@ def choose_start(
     goals = [_unit(_apply(space, target_vectors)) for space in spaces]
     shares = [s for s in shares if s == 0.0 or data.can_share] or [0.0]
     lowest = [np.inf] * len(spaces)
-    best: list[tuple[StartChoice, Float32Array, Float32Array]] = [None] * len(spaces)  # type: ignore[list-item]
+    best: list[tuple[StartChoice, Float32Array]] = [None] * len(spaces)  # type: ignore[list-item]
     for white in whiten:
         kernel, person = _kernels(data, white)
         for share in shares:
@@ -249,10 +249,12 @@ def choose_start(
                 if errors[j] < lowest[i]:
                     lowest[i] = errors[j]
                     choice = StartChoice(white, share, PENALTIES[j], 0.0)
-                    best[i] = choice, predicted[j].copy(), centre[i]
+                    best[i] = choice, predicted[j].copy()
     choices = []
-    for (choice, z, bias), goal in zip(best, goals, strict=True):
-        power, weights, score = choose_weights(z, bias, goal, target, fold, sharpness)
+    for (choice, z), goal in zip(best, goals, strict=True):
+        # Fewer targets than components (a handful of classes) cannot tell components apart.
+        powers = sharpness if len(np.unique(target)) > goal.shape[1] else (0.0,)
+        power, weights, score = choose_weights(z, goal, target, fold, powers)
         choices.append(replace(choice, two_way=score, sharpness=power, weights=weights))
     return choices
 
@@ -299,10 +301,14 @@ def solve_start(
     choice: StartChoice,
     space: CommonSpace,
     target_vectors: npt.NDArray[np.float32],
-) -> tuple[list[npt.NDArray[np.float32]], list[npt.NDArray[np.float32]]]:
-    """Return each person's map (dim, features) of standardised trials, and bias (dim,).
+) -> list[npt.NDArray[np.float32]]:
+    """Return each person's map (dim, features) of standardised trials.
 
-    As in cross-validation, people who share nothing have a bias and a penalty of their own.
+    A map predicts how far the target lies from the mean of the person's targets. The mean itself
+    is left out: it says nothing of the trial, and as ridge shrinks towards it, it would make the
+    recordings of a person alike, and those of two people differ, whatever they saw.
+
+    As in cross-validation, people who share nothing have a penalty of their own.
     """
     goal = _unit(_apply(space, target_vectors))
     target = np.concatenate(data.target)
@@ -310,7 +316,6 @@ def solve_start(
     people = range(len(data.subjects))
     groups = [list(people)] if choice.share > 0 else [[i] for i in people]
     dual = np.empty((len(person), goal.shape[1]), np.float32)
-    bias = []
     for group in groups:
         part = np.flatnonzero(np.isin(person, group))
         y = goal[target[part]]
@@ -319,7 +324,6 @@ def solve_start(
         strength = choice.penalty * np.trace(weighted) / len(weighted)
         weighted[np.diag_indices_from(weighted)] += strength
         dual[part] = scipy.linalg.solve(weighted, y - y.mean(0), assume_a="pos")
-        bias += [y.mean(0).astype(np.float32)] * len(group)
     maps = []
     component = np.array(choice.weights or np.ones(goal.shape[1]), np.float32)
     everybody = None
@@ -331,7 +335,7 @@ def solve_start(
         if choice.whiten:  # the whitener is symmetric: fold it into the weights
             w = apply_whitener(w, data.whitener[i], data.shapes[i])
         maps.append(component[:, None] * w)
-    return maps, [component * b for b in bias]
+    return maps
 
 
 def _only(data: StartData, people: Sequence[int]) -> StartData:
