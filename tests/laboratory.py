@@ -181,7 +181,10 @@ class Process:
 
 
 class Starter:
-    """Starts commands by forking a process that has imported everything: imports take seconds."""
+    """Starts commands by forking a process that has imported everything: imports take seconds.
+
+    Its hash seed is another than that of the tests.
+    """
 
     SCRIPT = textwrap.dedent(
         """
@@ -199,7 +202,9 @@ class Starter:
                 os.dup2(terminal, 1)
                 os.dup2(terminal, 2)
                 os.environ.update(order["environment"])
-                sys.argv = ["neuroalign", *order["arguments"]]
+                # What further processes of a training are started with.
+                script = os.path.join(os.path.dirname(sys.executable), "neuroalign")
+                sys.argv = [script, *order["arguments"]]
                 main()
             print(pid, flush=True)
             print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
@@ -207,11 +212,13 @@ class Starter:
     )
 
     def __init__(self) -> None:
+        seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
         self._process = subprocess.Popen(
             [sys.executable, "-c", self.SCRIPT],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
+            env=os.environ | {"PYTHONHASHSEED": seed},
         )
 
     def start(self, arguments: Sequence[object], environment: dict[str, str]) -> Process:

@@ -198,11 +198,17 @@ def test_a_random_decoder_scores_chance(lab: Laboratory) -> None:
         assert score.value == pytest.approx(score.chance, abs=0.04), score.metric
 
 
-def test_evaluating_again_gives_the_same_file(lab: Laboratory, tmp_path: Path) -> None:
+def test_evaluating_again_gives_the_same_file_and_prints_it(
+    lab: Laboratory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     copy = shutil.copytree(lab.run, tmp_path / "copy")
     (copy / "scores.json").unlink()
-    evaluate_run(copy)
+    assert neuroalign("evaluate", copy) == 0
     assert (copy / "scores.json").read_bytes() == (lab.run / "scores.json").read_bytes()
+    shown = plain(capsys.readouterr().out)
+    for task in ("decoding", "encoding", "conversion"):
+        assert f"{task} (simulated recordings, 95 % intervals)" in shown
+    assert f"Next: neuroalign report {copy}" in shown
 
 
 def test_interrupted_it_leaves_the_scores_that_were_there(

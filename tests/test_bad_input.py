@@ -515,7 +515,7 @@ def test_a_full_disk(lab: Laboratory, scans: Path, tmp_path: Path) -> None:
     cases: dict[str, tuple[int, list[tuple[str, str]], list[str]]] = {
         "prepare": (1, [], [*map(str, prepare(scans)[:-1]), "DISK/out"]),
         "simulate": (100, [], [str(a) for a in lab.simulation("eeg", Path("DISK/eeg"))]),
-        **{f"train-{s}": (max(4, int(s * needed)), [], train) for s in (0, 0.1, 0.5, 0.95)},
+        **{f"train-{s}": (max(4, int(s * needed)), [], train) for s in (0, 0.3, 0.95)},
         "evaluate": (full + 8, run, ["evaluate", "DISK/run"]),
         "report": (full + 300, run, ["report", "DISK/run"]),
         "grid": (8, [], ["decode", str(lab.run), "eeg", "--grid", "DISK/grid.png"]),

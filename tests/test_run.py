@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -183,19 +182,11 @@ def test_interrupted_it_says_so_and_goes_on(
     assert_same_training(run, lab.run)
 
 
-def test_scores_do_not_depend_on_the_hash_seed(lab: Laboratory, tmp_path: Path) -> None:
-    seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
-    script = (
-        "import sys; from neuroalign.cli import run_command as run; recipe, out = sys.argv[1:]; "
-        "sys.exit(run(['train', recipe, '--out', out]) or run(['evaluate', out]))"
-    )
-    subprocess.run(
-        [sys.executable, "-c", script, str(lab.recipe), str(tmp_path / "run")],
-        env=os.environ | {"PYTHONHASHSEED": seed},
-        stdout=subprocess.DEVNULL,
-        timeout=DEADLINE_S,
-        check=True,
-    )
+def test_scores_do_not_depend_on_the_hash_seed(
+    lab: Laboratory, tmp_path: Path, start: Callable[..., Process]
+) -> None:
+    assert start("train", lab.recipe, "--out", tmp_path / "run").wait() == 0
+    assert start("evaluate", tmp_path / "run").wait() == 0
     assert_same_training(tmp_path / "run", lab.run)
     assert scores(tmp_path / "run") == scores(lab.run)
 
@@ -214,23 +205,15 @@ def paper_like() -> dict[str, object]:
     }
 
 
-def test_two_processes_train_what_one_does(
-    lab: Laboratory, tmp_path: Path, paper_like: dict[str, object]
+def test_two_processes_train_what_one_does_and_refuse_together(
+    lab: Laboratory, tmp_path: Path, paper_like: dict[str, object], start: Callable[..., Process]
 ) -> None:
     recipe = lab.recipe_with(tmp_path / "recipe.yaml", **paper_like)
     one, two = tmp_path / "one", tmp_path / "two"
     train_run(load_recipe(recipe), one)
-    command = [sys.executable, "-m", "neuroalign", "train", str(recipe)]
-    done = subprocess.run(
-        [*command, "--out", str(two), "--devices", "2"],
-        env={k: v for k, v in os.environ.items() if k != "LOCAL_RANK"},
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Next: neuroalign evaluate") == 1  # one process speaks
+    process = start("train", recipe, "--out", two, "--devices", 2)
+    assert process.wait() == 0, process.output
+    assert process.output.count("Next: neuroalign evaluate") == 1  # one process speaks
     assert json.loads((two / "run.json").read_text())["devices"] == 2
     for name, table in logs(one).items():
         ours, theirs = (pd.read_csv(run / "logs" / name) for run in (two, one))
@@ -239,19 +222,9 @@ def test_two_processes_train_what_one_does(
     for name, found in weights(two).items():
         torch.testing.assert_close(found, expected[name], rtol=1e-3, atol=1e-4)
 
-
-def test_two_processes_refuse_together(lab: Laboratory) -> None:
-    before = listing(lab.run)
-    command = [sys.executable, "-m", "neuroalign", "train", str(lab.recipe)]
-    done = subprocess.run(
-        [*command, "--out", str(lab.run), "--devices", "2"],
-        env={k: v for k, v in os.environ.items() if k != "LOCAL_RANK"},
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert done.stderr.count("already holds a finished run") == 1
-    assert "Traceback" not in done.stderr
-    assert listing(lab.run) == before
+    before = listing(two)
+    process = start("train", recipe, "--out", two, "--devices", 2)
+    assert process.wait() == 2
+    assert process.output.count("already holds a finished run") == 1
+    assert "Traceback" not in process.output
+    assert listing(two) == before
