@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from neuroalign.errors import NeuroalignError
-from neuroalign.evaluation.baselines import ridge_embeddings
+from neuroalign.evaluation.baselines import embed_with_ridge, fit_ridge
 from neuroalign.evaluation.items import TestItems, select_test_items
 from neuroalign.evaluation.queries import compare, retrieval_values
 from neuroalign.evaluation.scores import Score, write_scores
@@ -147,10 +147,10 @@ def _embed_with_ridge(
     space = fit_space(targets.embeddings.take(np.unique(np.concatenate(used))))
     goals = space.transform(targets.embeddings)
     classes = goals.select(kind="class")
-    items = {
-        m: {i.slug: ridge_embeddings(training[m], i.view, goals) for i in sets}
-        for m, sets in chosen.items()
-    }
+    items: dict[Modality, dict[str, Embeddings]] = {}
+    for modality, sets in chosen.items():
+        maps = fit_ridge(training[modality], goals)
+        items[modality] = {i.slug: embed_with_ridge(maps, i.view, goals.space) for i in sets}
     return _Embedded(RIDGE, space.transform(judge), classes if len(classes) else None, items)
 
 

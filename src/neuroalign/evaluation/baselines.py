@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -90,22 +91,35 @@ def ridge_embeddings(train: Recordings, test: Recordings, targets: Embeddings) -
     NeuroalignError
         A person has no training trials, or a training picture or class has no target.
     """
+    return embed_with_ridge(fit_ridge(train, targets), test, targets.space)
+
+
+def fit_ridge(train: Recordings, targets: Embeddings) -> dict[str, RidgeSolution]:
+    """Fit each person's map; see `ridge_embeddings`."""
+    return {s: _fit(train.select(subject=s), targets) for s in train.subjects}
+
+
+def embed_with_ridge(
+    solutions: Mapping[str, RidgeSolution], test: Recordings, space: str
+) -> Embeddings:
+    """Embed recordings by maps that were fitted before; see `ridge_embeddings`."""
     if len(test) == 0:
         raise NeuroalignError(f"{test.path}: this view holds no recordings to embed.")
-    strangers = [s for s in test.subjects if s not in train.subjects]
+    strangers = [s for s in test.subjects if s not in solutions]
     if strangers:
         raise NeuroalignError(
-            f"{train.path}: no training trials of {', '.join(strangers)}, so no linear map can be "
+            f"{test.path}: no training trials of {', '.join(strangers)}, so no linear map can be "
             "fitted for them. Add training trials, or leave these people out."
         )
-    vectors = np.empty((len(test), targets.vectors.shape[1]), np.float32)
+    dims = next(iter(solutions.values())).target_mean.shape[-1]
+    vectors = np.empty((len(test), dims), np.float32)
     for subject in test.subjects:
-        solution = _fit(train.select(subject=subject), targets)
+        solution = solutions[subject]
         rows = np.flatnonzero((test.trials["subject"] == subject).to_numpy(bool))
         for start in range(0, len(rows), 512):
             part = rows[start : start + 512]
             vectors[part] = solution.predict(test.read(part)) - solution.target_mean
-    return Embeddings(vectors, test.trials.assign(kind=test.modality), targets.space)
+    return Embeddings(vectors, test.trials.assign(kind=test.modality), space)
 
 
 def _fit(train: Recordings, targets: Embeddings) -> RidgeSolution:

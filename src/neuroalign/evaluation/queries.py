@@ -45,7 +45,13 @@ class GalleryValues:
     clusters: npt.NDArray[Any]
 
     def interval(self, *, n_boot: int, seed: int) -> Interval:
-        """Return the interval that drawing candidates again gives."""
+        """Return the interval that drawing candidates again gives.
+
+        No width where no candidate stands out: the score then hangs on the queries alone.
+        """
+        mean = float(self.values.mean())
+        if np.ptp(self.values) < 1e-12:
+            return Interval(mean, mean, mean, len(np.unique(self.clusters)))
         return bootstrap_interval(
             self.values, self.clusters, n_boot=n_boot, bounds=_SHARE_OR_DIFFERENCE, seed=seed
         )
