@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,8 @@ def run_demo(
     -------
     report : Path
     scores : list of Score
-        Of both runs.
+        On averaged test trials: of both presets, of ridge on the first's recordings, and of the
+        ideal observer.
     """
     out = Path(out)
     if out.exists() and any(out.iterdir()):
@@ -77,7 +78,8 @@ def run_demo(
     theirs = evaluate_run(beside.path, ceiling=ideal)
     say("Writing the report")
     report = write_report(run.path, [beside.path])
-    return report, scores + theirs
+    both = scores + [s for s in theirs if s.model == beside.model_name]
+    return report, [s for s in both if "single trials" not in s.items]
 
 
 def demo_recipe(preset: str, folders: dict[Modality, Path], encoder: str) -> Recipe:
@@ -94,16 +96,3 @@ def demo_recipe(preset: str, folders: dict[Modality, Path], encoder: str) -> Rec
             },
         }
     )
-
-
-def headline(scores: Sequence[Score]) -> list[Score]:
-    """Keep what the demo prints: the scores over all people, of the metrics of the paper."""
-    shown = ("top1", "top5", "class_top1", "class_top5", "two_way_embedding", "two_way_retrieved")
-    return [
-        s
-        for s in scores
-        if s.subject == "all"
-        and " - " not in s.model
-        and (s.metric in shown or s.metric == "two_way_retrieved_normalised")
-        and "single trials" not in s.items
-    ]

@@ -11,17 +11,17 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-out_console, err_console = Console(), Console(stderr=True)
+# Into a file or pipe there is no terminal's width to keep to; tables need about this much.
+out_console = Console(width=None if sys.stdout.isatty() else 130)
+err_console = Console(stderr=True)
 
 
 def print_scores(scores: list[Any]) -> None:
-    """Print a table for each task."""
-    from neuroalign.evaluation.tables import rich_table
+    """Print what matters of the scores, a table for each task."""
+    from neuroalign.evaluation.side_by_side import side_by_side
 
-    for task in dict.fromkeys(s.task for s in scores):
-        part = [s for s in scores if s.task == task]
-        simulated = "simulated recordings, " if any(s.simulated for s in part) else ""
-        out_console.print(rich_table(part, title=f"{task} ({simulated}95 % intervals)"))
+    for table in side_by_side(scores):
+        out_console.print(table)
 
 
 def say_prepared(recordings: Any) -> None:

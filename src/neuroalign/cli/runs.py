@@ -61,7 +61,7 @@ def evaluate_command(run: RunFolder, as_json: AsJson = False) -> None:
     if as_json:
         sys.stdout.write(to_json(scores) + "\n")
         return
-    print_scores([s for s in scores if s.subject == "all"])
+    print_scores(scores)
     say(f"All scores, per person too: {run / 'scores.json'}")
     say(f"Next: neuroalign report {run}")
 
@@ -140,11 +140,11 @@ def demo_command(
     encoder: Annotated[str, typer.Option(help="`offline` or `hf:NAME`.")] = "offline",
 ) -> None:
     """Run everything on shipped pictures and simulated recordings."""
-    from neuroalign.demo import headline, run_demo
+    from neuroalign.demo import run_demo
 
     report, scores = run_demo(
         out, encoder=encoder, say=lambda line: err_console.print(f"[bold]{line}[/bold]")
     )
-    print_scores(headline(scores))
+    print_scores(scores)
     out_console.print("All recordings above are simulated.")
     say(f"Open {report}")

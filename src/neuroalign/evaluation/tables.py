@@ -49,7 +49,7 @@ def display_table(scores: Sequence[Score], *, paper: bool = False) -> pd.DataFra
         rows.append(
             {
                 "task": s.task,
-                "from -> to": f"{_modality(s.source)} -> {_modality(s.target)}",
+                "from -> to": f"{modality_name(s.source)} -> {modality_name(s.target)}",
                 "model": s.model,
                 "people": s.subject,
                 "metric": METRIC_NAMES.get(s.metric, s.metric),
@@ -111,5 +111,6 @@ def to_json(scores: Sequence[Score]) -> str:
     return json.dumps([asdict(s) for s in scores], indent=2) + "\n"
 
 
-def _modality(name: str) -> str:
+def modality_name(name: str) -> str:
+    """Return how tables call a modality."""
     return _MODALITIES.get(name, name)
