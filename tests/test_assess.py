@@ -207,7 +207,7 @@ def test_evaluating_again_gives_the_same_file_and_prints_it(
     assert (copy / "scores.json").read_bytes() == (lab.run / "scores.json").read_bytes()
     shown = plain(capsys.readouterr().out)
     for task in ("decoding", "encoding", "conversion"):
-        assert f"{task} (simulated recordings, 95 % intervals)" in shown
+        assert f"{task} of simulated recordings" in shown
     assert f"Next: neuroalign report {copy}" in shown
 
 

@@ -58,6 +58,8 @@ def test_take_by_position_mask_or_nothing(some):
 def test_select_by_value_list_and_missing_values(some):
     assert set(some.select(stimulus="p1").items["stimulus"]) == {"p1"}
     assert len(some.select(stimulus=["p0", "p2"], trial=3)) == 1
+    names = some.items["stimulus"].astype("string")
+    assert len(some.select(stimulus=names.unique())) == len(some)  # an array of pandas
     nullable = some.items.assign(session=pd.array([None] * 19 + ["a"], dtype="string"))
     assert len(Embeddings(some.vectors, nullable, "test").select(session="a")) == 1
     with pytest.raises(NeuroalignError, match="no column 'colour'"):

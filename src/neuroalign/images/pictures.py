@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -89,9 +89,7 @@ class PictureSet:
                     f"there are {', '.join(self.table.columns)}."
                 )
             values = self.table[column]
-            options = (
-                list(wanted) if isinstance(wanted, (list, tuple, set, np.ndarray)) else [wanted]
-            )
+            options = list(wanted) if pd.api.types.is_list_like(wanted) else [wanted]
             keep &= values.isin(options).to_numpy(bool)
         return self.take(keep)
 

@@ -108,7 +108,7 @@ class Recordings:
                     f"there are {', '.join(self.trials.columns)}."
                 )
             values = self.trials[column]
-            several = isinstance(wanted, (list, tuple, set, frozenset, np.ndarray, pd.Series))
+            several = pd.api.types.is_list_like(wanted)
             accepted: list[Any] = list(wanted) if several else [wanted]  # type: ignore[call-overload]
             if pd.api.types.is_string_dtype(values.dtype):
                 accepted = [str(value) for value in accepted]

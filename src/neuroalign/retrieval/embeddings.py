@@ -89,7 +89,7 @@ class Embeddings:
                     f"there are {', '.join(self.items.columns)}."
                 )
             values = self.items[column]
-            several = isinstance(wanted, (list, tuple, set, np.ndarray))
+            several = pd.api.types.is_list_like(wanted)
             same = values.isin(list(wanted)) if several else values == wanted  # type: ignore[call-overload]
             keep &= same.fillna(False).to_numpy(bool)
         return self.take(keep)
