@@ -89,7 +89,8 @@ class PictureSet:
                     f"there are {', '.join(self.table.columns)}."
                 )
             values = self.table[column]
-            options = list(wanted) if pd.api.types.is_list_like(wanted) else [wanted]
+            several = isinstance(wanted, Iterable) and not isinstance(wanted, str)
+            options = list(wanted) if several else [wanted]  # type: ignore[call-overload]
             keep &= values.isin(options).to_numpy(bool)
         return self.take(keep)
 
