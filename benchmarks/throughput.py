@@ -61,7 +61,7 @@ class Setting:
 SETTINGS: dict[Modality, Setting] = {
     "eeg": Setting(("channels", "frequencies", "frames"), (128, 21, 23), 2048),
     "meg": Setting(("channels", "samples"), (272, 181), 2048),
-    "fmri": Setting(("voxels",), (15_000,), 4096),
+    "fmri": Setting(("voxels",), (15_000,), 2048),
 }
 
 
@@ -226,7 +226,7 @@ def measure(modality: Modality, setting: Setting, rounds: int, epochs: int) -> d
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--modality", choices=list(SETTINGS), action="append")
-    parser.add_argument("--rounds", type=int, default=3, help="times that each loop has its turn")
+    parser.add_argument("--rounds", type=int, default=2, help="times that each loop has its turn")
     parser.add_argument("--epochs", type=int, default=3, help="epochs a turn (first untimed)")
     options = parser.parse_args()
     rows = {
