@@ -304,6 +304,7 @@ def _new_module(
             recordings,
             trials.target_rows,
             max_items=MAX_ITEMS * (len(recordings.subjects) if alone else 1),
+            whiten=choice.whiten,
             seed=recipe.seed,
         )
         start_from_ridge(module, data, choice, targets)

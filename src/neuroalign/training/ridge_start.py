@@ -74,11 +74,13 @@ def load_start_data(
     targets: npt.NDArray[np.int64],
     *,
     max_items: int = MAX_ITEMS,
+    whiten: bool = True,
     seed: int = 0,
 ) -> StartData:
     """Average the repeats of training trials and standardise them.
 
-    Very large sets are thinned to `max_items` items in all and `MAX_BYTES` of features.
+    Very large sets are thinned to `max_items` items in all and `MAX_BYTES` of features. Noise is
+    only measured if `whiten` says that it may be needed.
     """
     subjects, x, y, whiteners, shapes = trials.subjects, [], [], [], []
     pictured = bool(trials.trials["stimulus"].notna().all())
@@ -100,7 +102,7 @@ def load_start_data(
         x.append(signals.reshape(len(signals), -1))
         y.append(np.array([position[k] for k in _keys(view)], np.int64))
         groups.append(y[-1] if pictured else _stretches(view.trials) + 10_000 * number)
-        whiteners.append(noise_whitener(trials, subject, targets, scale))
+        whiteners.append(noise_whitener(trials, subject, targets, scale) if whiten else np.empty(0))
     return StartData(subjects, tuple(shapes), tuple(x), tuple(y), tuple(groups), tuple(whiteners))
 
 

@@ -12,6 +12,7 @@ from neuroalign.models.module import NeuralModule
 from neuroalign.recordings.container import Recordings
 
 FloatArray = npt.NDArray[np.float64]
+_TRIALS_AT_ONCE = 128
 
 
 def mean_and_scale(trials: Recordings, subject: str) -> tuple[FloatArray, FloatArray]:
@@ -83,26 +84,28 @@ def noise_whitener(
     shape = trials.feature_shape(subject)
     order = here[np.argsort(targets[here], kind="stable")]
     starts = np.flatnonzero(np.diff(targets[order], prepend=-1))
-    bounds = np.append(starts, len(order))
-    repeated = np.flatnonzero(np.diff(bounds) > 1)
+    repeats = np.diff(np.append(starts, len(order)))
+    # 2,000 targets of up to 64 trials fix the covariance of some hundred channels.
+    groups = np.flatnonzero(repeats > 1)[:2000]
+    repeats = np.minimum(repeats[groups], 64)
     by_channel = len(shape) > 1
     moment = np.zeros((shape[0], shape[0]) if by_channel else shape[0])
-    freedom = 0
-    for group in repeated[:2000]:  # 2,000 targets fix a covariance of some hundred channels
-        x = trials.read(order[bounds[group] : bounds[group + 1]][:64]) / scale.reshape(
-            -1, *[1] * (len(shape) - 1)
-        )
-        residual = (x - x.mean(0)).reshape(len(x), shape[0], -1)
-        freedom += (len(x) - 1) * residual.shape[2]
+    if len(groups) == 0:  # all we know then is the total variance, which is already scaled to one
+        return np.eye(shape[0]) if by_channel else np.ones(shape[0])
+    unit = scale.astype(np.float32).reshape(-1, *[1] * (len(shape) - 1))
+    for part in np.array_split(np.arange(len(groups)), -(-repeats.sum() // _TRIALS_AT_ONCE)):
+        count = repeats[part]
+        first = np.cumsum(count) - count
+        within = np.arange(count.sum()) - np.repeat(first, count)
+        x = trials.read(order[np.repeat(starts[groups[part]], count) + within]) / unit
+        mean = np.add.reduceat(x, first, axis=0) / count.reshape(-1, *[1] * len(shape))
+        x -= np.repeat(mean.astype(np.float32), count, axis=0)
         if by_channel:
-            flat = residual.transpose(1, 0, 2).reshape(shape[0], -1)
+            flat = x.swapaxes(0, 1).reshape(shape[0], -1)
             moment += flat @ flat.T
         else:
-            moment += np.einsum("ij,ij->j", residual[..., 0], residual[..., 0])
-    if (
-        freedom == 0
-    ):  # nothing is repeated: the total variance, already scaled to one, is all we know
-        return np.eye(shape[0]) if by_channel else np.ones(shape[0])
+            moment += np.einsum("ij,ij->j", x, x)
+    freedom = float((repeats - 1).sum() * np.prod(shape[1:]))
     moment /= freedom
     if not by_channel:
         return np.asarray(1.0 / np.sqrt(np.maximum(moment, 1e-6)))
