@@ -67,9 +67,9 @@ class Batches:
         self._names = names
         counts = {s: int((names == s).sum()) for s in recordings.subjects}
         needed = sum(4 * n * math.prod(recordings.feature_shape(s)) for s, n in counts.items())
-        self._kept: dict[str, Tensor] | None = None
+        self._kept: dict[str, npt.NDArray[np.float32]] | None = None
         if needed <= resident_bytes:
-            self._kept = {s: torch.from_numpy(recordings.select(subject=s).read()) for s in counts}
+            self._kept = {s: recordings.select(subject=s).read() for s in counts}
             self._within = np.empty(len(names), np.int64)
             for s in counts:
                 here = names == s
@@ -101,7 +101,9 @@ class Batches:
         for subject in dict.fromkeys(names):
             here = mine[names == subject]
             if self._kept is not None:
-                x[subject] = self._kept[subject][torch.from_numpy(self._within[here])]
+                # By NumPy, in one thread: torch would start a second team of threads here, which
+                # gets in the way of the one that computes.
+                x[subject] = torch.from_numpy(self._kept[subject][self._within[here]])
             else:
                 x[subject] = torch.from_numpy(self.recordings.read(here))
         return Batch(x, list(names), torch.from_numpy(self.target_rows[mine]), padding)
