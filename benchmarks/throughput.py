@@ -12,7 +12,6 @@ first of each call left out. Exits with 1 if `fit` is clearly slower than the pl
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 import tempfile
 import time
@@ -175,12 +174,12 @@ def matrix_rate(size: int = 3072) -> float:
 
 
 def interleave(*measures: Callable[[], list[float]], rounds: int) -> list[float]:
-    """Run measures in turn; return the median of each: what slows the machine slows all alike."""
+    """Run measures in turn; return the best of each, which other work disturbed least."""
     values: list[list[float]] = [[] for _ in measures]
     for _ in range(rounds):
         for kept, measure in zip(values, measures, strict=True):
             kept += measure()
-    return [statistics.median(v) for v in values]
+    return [min(v) for v in values]
 
 
 def measure(modality: Modality, setting: Setting, rounds: int, epochs: int) -> dict[str, float]:
@@ -226,7 +225,7 @@ def measure(modality: Modality, setting: Setting, rounds: int, epochs: int) -> d
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--modality", choices=list(SETTINGS), action="append")
-    parser.add_argument("--rounds", type=int, default=2, help="times that each loop has its turn")
+    parser.add_argument("--rounds", type=int, default=3, help="times that each loop has its turn")
     parser.add_argument("--epochs", type=int, default=3, help="epochs a turn (first untimed)")
     options = parser.parse_args()
     rows = {
