@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -16,6 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from neuroalign import progress
 from neuroalign.errors import NeuroalignError
+from neuroalign.selection import matching_rows
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 COLUMNS = ("stimulus", "path", "label", "category", "sha256")
@@ -81,18 +82,7 @@ class PictureSet:
         >>> len(shipped_pictures().select(label=["penguin", "owl"]))
         4
         """
-        keep = np.ones(len(self), bool)
-        for column, wanted in conditions.items():
-            if column not in self.table:
-                raise NeuroalignError(
-                    f"{self.name}: no column {column!r} to select by; "
-                    f"there are {', '.join(self.table.columns)}."
-                )
-            values = self.table[column]
-            several = isinstance(wanted, Iterable) and not isinstance(wanted, str)
-            options = list(wanted) if several else [wanted]  # type: ignore[call-overload]
-            keep &= values.isin(options).to_numpy(bool)
-        return self.take(keep)
+        return self.take(matching_rows(self.table, conditions, self.name))
 
 
 def shipped_pictures() -> PictureSet:

@@ -33,6 +33,7 @@ from neuroalign.recordings.schema import (
     SubjectInfo,
     validate_trials,
 )
+from neuroalign.selection import matching_rows
 
 __all__ = ["Channel", "Dropped", "Modality", "Recordings", "RecordingsInfo", "Step"]
 
@@ -100,20 +101,7 @@ class Recordings:
         --------
         >>> recordings.select(split="test", subject=["sub-01", "sub-02"])  # doctest: +SKIP
         """
-        keep = np.ones(len(self), bool)
-        for column, wanted in conditions.items():
-            if column not in self.trials:
-                raise NeuroalignError(
-                    f"{self.path}: no column {column!r} to select by; "
-                    f"there are {', '.join(self.trials.columns)}."
-                )
-            values = self.trials[column]
-            several = pd.api.types.is_list_like(wanted)
-            accepted: list[Any] = list(wanted) if several else [wanted]  # type: ignore[call-overload]
-            if pd.api.types.is_string_dtype(values.dtype):
-                accepted = [str(value) for value in accepted]
-            keep &= values.isin(accepted).to_numpy(bool) & values.notna().to_numpy(bool)
-        return self.take(np.flatnonzero(keep))
+        return self.take(matching_rows(self.trials, conditions, str(self.path)))
 
     def take(self, items: npt.ArrayLike) -> Recordings:
         """Return the view that holds the items at these positions, in this order.

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from neuroalign.errors import NeuroalignError
+from neuroalign.selection import matching_rows
 
 #: Rounding to float32 moves the norm of a unit vector by less than this.
 _UNIT = 1e-6
@@ -81,18 +82,7 @@ class Embeddings:
 
     def select(self, **conditions: object) -> Embeddings:
         """Keep the items whose columns equal a value, or one of a list of values."""
-        keep = np.ones(len(self), bool)
-        for column, wanted in conditions.items():
-            if column not in self.items:
-                raise NeuroalignError(
-                    f"The items have no column {column!r} to select by; "
-                    f"there are {', '.join(self.items.columns)}."
-                )
-            values = self.items[column]
-            several = pd.api.types.is_list_like(wanted)
-            same = values.isin(list(wanted)) if several else values == wanted  # type: ignore[call-overload]
-            keep &= same.fillna(False).to_numpy(bool)
-        return self.take(keep)
+        return self.take(matching_rows(self.items, conditions, repr(self)))
 
     def save(self, path: str | Path) -> None:
         """Write a Parquet table: the item columns, `vector` and the space as metadata."""
