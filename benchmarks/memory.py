@@ -62,7 +62,7 @@ class Case:
 
 
 # A pass over all 20 GB takes minutes, so whole runs of every person are left out; what is read is
-# still several times what may be kept. Nor does the memory of the ridge start depend on how many
+# still more than twice what may be kept. Nor does the memory of the ridge start depend on how many
 # candidates it tries one after the other.
 RIDGE = {"space": {"components": [128]}, "start": {"shares": [0.5]}}
 CASES = {
