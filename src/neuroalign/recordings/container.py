@@ -269,19 +269,24 @@ class Recordings:
         rows = self._rows[_expand(self._offsets[:-1][positions], lengths)]
         row_bytes = max(1, signals[:1].nbytes)
         mapped: mmap.mmap = signals._mmap  # type: ignore[attr-defined]
-        out = np.empty((len(rows), *signals.shape[1:]), np.float32)
+        out = np.empty((len(positions), *signals.shape[1:]), np.float32)
         step = max(1, _RELEASE_BYTES // row_bytes)
-        for start in range(0, len(rows), step):
-            out[start : start + step] = signals[rows[start : start + step]]
+        ends = np.cumsum(lengths)
+        start = 0
+        while start < len(positions):
+            before = int(ends[start - 1]) if start else 0
+            stop = max(start + 1, int(np.searchsorted(ends, before + step, side="right")))
+            count = lengths[start:stop]
+            block = np.asarray(signals[rows[before : ends[stop - 1]]], np.float32)
+            if (count > 1).any():
+                block = np.add.reduceat(block, np.cumsum(count) - count, axis=0)
+                block /= count.reshape(-1, *[1] * (block.ndim - 1))
+            out[start:stop] = block
+            start = stop
             # Without this, pages once read count as this process's memory for ever.
             if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
                 mapped.madvise(mmap.MADV_DONTNEED)
-        if (lengths == 1).all():
-            return out
-        starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-        total = np.add.reduceat(out, starts, axis=0)
-        total /= lengths.reshape(-1, *[1] * (out.ndim - 1))
-        return total
+        return out
 
 
 def _expand(starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

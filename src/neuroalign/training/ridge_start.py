@@ -168,15 +168,18 @@ def apply_whitener(
 
 def _kernels(data: StartData, whiten: bool) -> tuple[FloatArray, npt.NDArray[np.int64]]:
     """Return x^T x' between all items (zero between people who cannot share) and the person."""
-    xs = [_whitened(data, i, whiten) for i in range(len(data.subjects))]
-    person = np.repeat(np.arange(len(xs)), [len(x) for x in xs])
-    if data.can_share:
-        stacked = np.concatenate(xs)
-        return (stacked @ stacked.T).astype(np.float64), person
+    sizes = [len(x) for x in data.x]
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    person = np.repeat(np.arange(len(sizes)), sizes)
     out = np.zeros((len(person), len(person)))
-    for i, x in enumerate(xs):
-        here = person == i
-        out[np.ix_(here, here)] = x @ x.T
+    # Two people at a time: whitened copies of all of them would take as much memory again.
+    for i in range(len(sizes)):
+        own = _whitened(data, i, whiten)
+        for j in range(i, len(sizes) if data.can_share else i + 1):
+            other = own if j == i else _whitened(data, j, whiten)
+            rows, columns = slice(*starts[i : i + 2]), slice(*starts[j : j + 2])
+            out[rows, columns] = own @ other.T
+            out[columns, rows] = out[rows, columns].T
     return out, person
 
 
