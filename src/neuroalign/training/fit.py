@@ -20,6 +20,7 @@ from neuroalign.progress import bar
 from neuroalign.recipe import TrainingRecipe
 from neuroalign.recordings.container import Recordings
 from neuroalign.training.batches import Batch, Batches
+from neuroalign.training.component_weights import two_way
 from neuroalign.training.loss import contrastive_loss
 from neuroalign.training.state import FitResult, TrainingState
 
@@ -219,12 +220,8 @@ class _Gather(torch.autograd.Function):
 @torch.no_grad()
 def _two_way(module: NeuralModule, trials: TrialSet, goals: Tensor) -> float:
     """Return the validation score: the share of other validation targets below the right one."""
-    vectors = torch.from_numpy(module.embed(trials.recordings).vectors)
-    present, right = np.unique(trials.target_rows, return_inverse=True)
-    scores = vectors @ goals[torch.from_numpy(present)].cpu().T
-    own = scores.gather(1, torch.from_numpy(right)[:, None])
-    below = (scores < own).sum(1) + 0.5 * ((scores == own).sum(1) - 1)
-    return float(below.mean() / max(1, len(present) - 1))
+    vectors = module.embed(trials.recordings).vectors
+    return two_way(vectors, goals.cpu().numpy().astype(np.float64), trials.target_rows)
 
 
 def _patience_is_over(result: FitResult, epoch: int, patience: int | None) -> bool:
