@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from laboratory import Laboratory, Process, Starter
+from moments import Moment
 
 
 @pytest.fixture(scope="session")
@@ -35,10 +36,13 @@ def _starter() -> Iterator[Starter]:
 
 @pytest.fixture
 def start(_starter: Starter, lab: Laboratory) -> Callable[..., Process]:
-    """Start a `neuroalign` command in a process of its own, on the laboratory's cache."""
+    """Start a `neuroalign` command in a process of its own, on the laboratory's cache.
 
-    def start(*arguments: object, **environment: object) -> Process:
+    At the `moment`, if one is given, it is interrupted or killed.
+    """
+
+    def start(*arguments: object, moment: Moment | None = None, **environment: object) -> Process:
         values = {k: str(v) for k, v in environment.items()}
-        return _starter.start(arguments, {"NEUROALIGN_CACHE": str(lab.cache)} | values)
+        return _starter.start(arguments, {"NEUROALIGN_CACHE": str(lab.cache)} | values, moment)
 
     return start

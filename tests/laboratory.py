@@ -14,8 +14,10 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from moments import Moment
 
 DEADLINE_S = 120  # against a test that waits for ever
 SIMULATIONS = {
@@ -193,6 +195,9 @@ class Starter:
         import neuroalign.images.offline, neuroalign.report.html
         from neuroalign.cli import main
 
+        sys.path.insert(0, sys.argv[1])
+        from moments import Moment, stop_at
+
         for line in sys.stdin:
             order = json.loads(line)
             pid = os.fork()
@@ -205,6 +210,8 @@ class Starter:
                 # What further processes of a training are started with.
                 script = os.path.join(os.path.dirname(sys.executable), "neuroalign")
                 sys.argv = [script, *order["arguments"]]
+                if order["moment"]:
+                    stop_at(Moment(**order["moment"]))
                 main()
             print(pid, flush=True)
             print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
@@ -214,14 +221,19 @@ class Starter:
     def __init__(self) -> None:
         seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
         self._process = subprocess.Popen(
-            [sys.executable, "-c", self.SCRIPT],
+            [sys.executable, "-c", self.SCRIPT, str(Path(__file__).parent)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
             env=os.environ | {"PYTHONHASHSEED": seed},
         )
 
-    def start(self, arguments: Sequence[object], environment: dict[str, str]) -> Process:
+    def start(
+        self,
+        arguments: Sequence[object],
+        environment: dict[str, str],
+        moment: Moment | None = None,
+    ) -> Process:
         """Start a command on a terminal of its own; the one before it must have ended."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -230,6 +242,7 @@ class Starter:
             "arguments": [str(a) for a in arguments],
             "environment": {"COLUMNS": "200", "TERM": "xterm"} | environment,
             "terminal": os.ttyname(terminal[1]),
+            "moment": None if moment is None else asdict(moment),
         }
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
         answers = self._process.stdout.fileno()

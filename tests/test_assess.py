@@ -14,6 +14,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from laboratory import Laboratory, Process, neuroalign, plain
+from moments import Moment
 from neuroalign.assess import IDEAL, RIDGE, evaluate_run
 from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.items import select_test_items
@@ -216,8 +217,7 @@ def test_interrupted_it_leaves_the_scores_that_were_there(
 ) -> None:
     run = shutil.copytree(lab.run, tmp_path / "run")
     shutil.rmtree(run / "evaluation")
-    process = start("evaluate", run)
-    process.interrupt_when((run / "evaluation" / "judge.parquet").exists)
+    process = start("evaluate", run, moment=Moment("os.rename", "*/evaluation/judge.parquet"))
     assert process.wait() == 2
     assert "Interrupted." in plain(process.output)
     assert "Traceback" not in process.output

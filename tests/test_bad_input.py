@@ -19,6 +19,7 @@ import pandas as pd
 import pytest
 
 from laboratory import DEADLINE_S, Laboratory, Process, listing, neuroalign, plain
+from moments import Moment
 from neuroalign.images.pictures import shipped_pictures
 
 RUNS, VOLUMES, VOXELS = 4, 12, 6
@@ -541,15 +542,14 @@ def test_a_full_disk(lab: Laboratory, scans: Path, tmp_path: Path) -> None:
 # --- Ctrl-C --------------------------------------------------------------------------------------
 
 
-def interrupted(process: Process, ready: Callable[[], bool]) -> None:
-    process.interrupt_when(ready)
+def interrupted(process: Process) -> None:
     assert process.wait() == 2
     assert "Error: Interrupted." in plain(process.output)
     assert "Traceback" not in process.output
 
 
 def test_ctrl_c_while_preparing(tmp_path: Path, start: Callable[..., Process]) -> None:
-    people, volumes, voxels = 200, 24, 2000
+    people, volumes, voxels = 120, 24, 20
     (tmp_path / "scans").mkdir()
     signals = np.random.default_rng(0).normal(size=(volumes, voxels)).astype("f4")
     np.save(tmp_path / "scans" / "bold.npy", np.tile(signals, (people, 1)))
@@ -560,8 +560,8 @@ def test_ctrl_c_while_preparing(tmp_path: Path, start: Callable[..., Process]) -
             "label": np.tile(["face", "house"], people * volumes // 2),
         }
     ).to_csv(tmp_path / "scans" / "volumes.tsv", sep="\t", index=False)
-    process = start(*prepare(tmp_path / "scans"))
-    interrupted(process, lambda: bool(list(tmp_path.glob(".out.partial-*/signals/*.npy"))))
+    moment = Moment("open", "*/.out.partial-*/signals/*.npy", count=100)
+    interrupted(start(*prepare(tmp_path / "scans"), moment=moment))
     assert [p.name for p in tmp_path.iterdir()] == ["scans"]
 
 
@@ -570,7 +570,8 @@ def test_ctrl_c_while_embedding(tmp_path: Path, start: Callable[..., Process]) -
     cache = tmp_path / "cache"
     process = start(*many, NEUROALIGN_CACHE=cache)
     total = len(shipped_pictures())
-    interrupted(process, lambda: f"32/{total}" in plain(process.output))
+    process.interrupt_when(lambda: f"32/{total}" in plain(process.output))
+    interrupted(process)
     assert [p.name for p in tmp_path.iterdir()] == ["cache"]
     shards = list(cache.rglob("*.npz"))
     assert len(shards) == 1  # what had been embedded is kept, and whole
@@ -582,8 +583,8 @@ def test_ctrl_c_while_embedding(tmp_path: Path, start: Callable[..., Process]) -
 def test_ctrl_c_while_simulating(
     lab: Laboratory, tmp_path: Path, start: Callable[..., Process]
 ) -> None:
-    process = start(*lab.simulation("eeg", tmp_path / "eeg", "training_repeats=500"))
-    interrupted(process, lambda: bool(list(tmp_path.glob(".eeg.partial-*/signals/*.npy"))))
+    moment = Moment("open", "*/..eeg.partial-*/signals/eeg-02.npy")
+    interrupted(start(*lab.simulation("eeg", tmp_path / "eeg"), moment=moment))
     assert not list(tmp_path.iterdir())
 
 
@@ -593,8 +594,8 @@ def test_ctrl_c_while_reporting(
     run = shutil.copytree(lab.run, tmp_path / "run")
     (run / "report.html").write_text("an older report")
     before = listing(run)
-    process = start("report", run)
-    interrupted(process, lambda: bool(list(run.glob(".figures.partial-*/*"))))
+    moment = Moment("open", "*/.figures.partial-*/*", count=3)
+    interrupted(start("report", run, moment=moment))
     assert listing(run) == before
 
 

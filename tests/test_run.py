@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from laboratory import DEADLINE_S, Laboratory, Process, listing, neuroalign, plain
+from laboratory import Laboratory, Process, listing, neuroalign, plain
+from moments import Moment
 from neuroalign.errors import NeuroalignError
 from neuroalign.recipe import load_recipe
 from neuroalign.recordings import Recordings
@@ -145,18 +143,12 @@ def test_a_run_that_is_none_or_not_finished_says_so(lab: Laboratory, tmp_path: P
 
 
 def test_killed_in_mid_epoch_and_resumed_it_scores_as_if_never_killed(
-    lab: Laboratory, tmp_path: Path
+    lab: Laboratory, tmp_path: Path, start: Callable[..., Process]
 ) -> None:
     run = tmp_path / "run"
-    command = [sys.executable, "-m", "neuroalign", "train", str(lab.recipe), "--out", str(run)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + DEADLINE_S
-        while not list(run.glob("checkpoints/[!.]*.pt")):
-            with pytest.raises(subprocess.TimeoutExpired):  # it is still running
-                process.wait(0.005)
-            assert time.monotonic() < deadline
-        process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
+    moment = Moment("os.rename", "*/checkpoints/*.pt", count=2, signal=signal.SIGKILL)
+    assert start("train", lab.recipe, "--out", run, moment=moment).wait() == -signal.SIGKILL
+    assert list(run.glob("checkpoints/.*.partial-*"))  # what it was about to rename
     assert not (run / "run.json").exists()
     assert len(logs(run)) < len(logs(lab.run))
     (run / "checkpoints" / ".eeg-search.partial-killed.pt").write_bytes(b"half a checkpoint")
@@ -171,8 +163,8 @@ def test_interrupted_it_says_so_and_goes_on(
     lab: Laboratory, tmp_path: Path, start: Callable[..., Process]
 ) -> None:
     run = tmp_path / "run"
-    process = start("train", lab.recipe, "--out", run)
-    process.interrupt_when(lambda: bool(list(run.glob("checkpoints/meg-*.pt"))))
+    moment = Moment("os.rename", "*/checkpoints/meg-*.pt")
+    process = start("train", lab.recipe, "--out", run, moment=moment)
     assert process.wait() == 2
     assert "Interrupted." in plain(process.output)
     assert "Traceback" not in process.output

@@ -1,4 +1,4 @@
-"""Train a bundle into each folder named on standard input: `DATA`.
+"""Train a bundle into each folder of the orders on standard input: `DATA`.
 
 Each training is a process of its own, forked from one that has imported everything, since imports
 take seconds. Answers with its process id, then with its exit status.
@@ -12,9 +12,11 @@ import sys
 import traceback
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch.utils.tensorboard  # noqa: F401 - imported late by the logs, and slow
 from small_runs import make_pictures, small_recipe
 
+from moments import Moment, stop_at
 from neuroalign.recordings import Recordings
 from neuroalign.training.devices import make_fabric
 from neuroalign.training.pipeline import fit_bundle
@@ -47,13 +49,15 @@ def run(data: Path, folder: Path) -> None:
 
 if __name__ == "__main__":
     for line in sys.stdin:
+        order = json.loads(line)
         pid = os.fork()
         if pid == 0:
             try:
-                run(Path(sys.argv[1]), Path(line.strip()))
+                if order["moment"]:
+                    stop_at(Moment(**order["moment"]))
+                run(Path(sys.argv[1]), Path(order["folder"]))
             except BaseException:
                 traceback.print_exc()
                 os._exit(1)
             os._exit(0)
-        print(pid, flush=True)
         print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)

@@ -2,11 +2,10 @@
 
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
-import time
+from dataclasses import asdict
 from pathlib import Path
 
 import killable
@@ -16,8 +15,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from moments import Moment
+
 SCRIPT = Path(killable.__file__)
-DEADLINE = 90
 
 
 class Trainings:
@@ -33,24 +33,16 @@ class Trainings:
             env=os.environ | {"OMP_NUM_THREADS": "1"},
         )
 
-    def start(self, folder):
-        self.server.stdin.write(f"{folder}\n")
+    def train(self, folder, moment=None):
+        order = {"folder": str(folder), "moment": moment and asdict(moment)}
+        self.server.stdin.write(json.dumps(order) + "\n")
         return int(self.server.stdout.readline())
 
-    def status(self):
-        return int(self.server.stdout.readline())
-
-    def kill_after(self, folder, stage, epoch):
-        """Kill a training once its checkpoint of `epoch` is there; return the epoch it got to."""
+    def kill_in(self, folder, stage):
+        """Kill a training in the middle of a stage; return the epoch its checkpoint is of."""
         checkpoint = folder / "checkpoints" / f"fmri-{stage}.pt"
-        process = self.start(folder)
-        deadline = time.monotonic() + DEADLINE
-        while not (checkpoint.exists() and epoch_of(checkpoint) >= epoch):
-            assert time.monotonic() < deadline, f"{checkpoint} never came"
-            ended, _, _ = select.select([self.server.stdout], [], [], 0.01)
-            assert not ended, "the training ended before it was killed"
-        os.kill(process, signal.SIGKILL)
-        assert self.status() == -signal.SIGKILL  # it had not ended by itself
+        moment = Moment("os.rename", str(checkpoint), count=3, signal=signal.SIGKILL)
+        assert self.train(folder, moment) == -signal.SIGKILL
         return epoch_of(checkpoint)
 
 
@@ -63,14 +55,12 @@ def runs(tmp_path_factory, fmri):
     folder = tmp_path_factory.mktemp("runs")
     whole, killed = folder / "whole", folder / "killed"
     trainings = Trainings(fmri.path)
-    trainings.start(whole)
-    assert trainings.status() == 0
-    stopped = [trainings.kill_after(killed, "search", 1)]
+    assert trainings.train(whole) == 0
+    stopped = [trainings.kill_in(killed, "search")]
     assert not (killed / "checkpoints" / "fmri-refit.pt").exists()
-    stopped.append(trainings.kill_after(killed, "refit", 1))
+    stopped.append(trainings.kill_in(killed, "refit"))
     assert not (killed / "bundle").exists()
-    trainings.start(killed)
-    assert trainings.status() == 0
+    assert trainings.train(killed) == 0
     trainings.server.communicate()
     return whole, killed, stopped
 
