@@ -20,7 +20,12 @@ class Score:
     `source` and `target` are "pictures", "eeg", "meg" or "fmri": decoding is eeg -> pictures,
     encoding pictures -> eeg, conversion eeg -> fmri. `items` says what a query and a candidate
     are ("average of 4 repeats", "single trials"); `subject` is a person or "all"; `low` and
-    `high` bound the 95 % interval; `ceiling` is the ideal observer's value on simulated data.
+    `high` bound the 95 % interval. `protocol` is the name and version of what fixed gallery,
+    queries and metrics ("things-meg/zero-shot-200@1"). `p` is a permutation p-value of the score
+    being above chance, `p_corrected` the same corrected over the cells of its table. `ceiling` is
+    what could be attained at all, `ceiling_name` says how that was found ("ideal observer",
+    "split-half reliability", ...), and `share` is the way from chance to the ceiling that the
+    score has gone, with its interval.
     """
 
     task: str
@@ -39,6 +44,13 @@ class Score:
     ceiling: float | None = None
     simulated: bool = False
     note: str = ""
+    protocol: str = ""
+    p: float | None = None
+    p_corrected: float | None = None
+    ceiling_name: str = ""
+    share: float | None = None
+    share_low: float | None = None
+    share_high: float | None = None
 
 
 def write_scores(scores: Sequence[Score], path: Path) -> None:
