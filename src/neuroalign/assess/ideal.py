@@ -1,0 +1,61 @@
+"""The ideal observer of simulated recordings, on the same retrievals as any model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from neuroalign.assess.steps import Step
+from neuroalign.assess.stored import Stored
+from neuroalign.evaluation.scores import Score
+from neuroalign.evaluation.tasks import score_matrix
+from neuroalign.run import Run
+from neuroalign.simulation.ideal import ideal_conversion, ideal_encoding
+
+IDEAL = "ideal observer"
+
+
+def has_truth(run: Run) -> bool:
+    """Whether the ideal observer can be had: all recordings are as the simulation made them."""
+    return all((r.path / "truth.npz").is_file() for r in run.recordings.values())
+
+
+def score_ideal(stored: Stored, steps: Sequence[Step], n_boot: int) -> list[Score]:
+    """Score the ideal observer from its stored log-likelihoods; it is its own ceiling."""
+    if not stored.likelihood:
+        return []
+    scores: list[Score] = []
+    tables = stored.models[0].items
+    for step in steps:
+        if step.task == "classification":
+            continue
+        query, gallery = (
+            None if part is None else stored.likelihood[part[0], part[1].slug]
+            for part in (step.query, step.gallery)
+        )
+        if query is not None and gallery is not None:
+            matrix = ideal_conversion(query, gallery)
+        elif gallery is not None:
+            matrix = ideal_encoding(gallery)
+        else:
+            assert query is not None
+            matrix = query
+        queries, candidates = (
+            stored.judge.items if part is None else tables[part[0]][part[1].slug].items
+            for part in (step.query, step.gallery)
+        )
+        scores += score_matrix(
+            matrix,
+            queries,
+            candidates,
+            task=step.task,
+            source=step.source,
+            target=step.target,
+            model=IDEAL,
+            items=step.items,
+            pictures=stored.judge,
+            simulated=True,
+            n_boot=n_boot,
+            seed=stored.seed,
+        )
+    return [replace(s, ceiling=s.value) for s in scores]
