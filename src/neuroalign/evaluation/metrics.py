@@ -185,15 +185,20 @@ def class_accuracy(scores: npt.NDArray[np.floating], query_ids: Ids, gallery_ids
     -------
     ndarray of shape (n_queries,), 0.0 or 1.0
     """
-    classes, code = np.unique(gallery_ids, return_inverse=True)
+    classes = np.unique(gallery_ids)
+    hits: Values = (classes[nearest_class(scores, gallery_ids)] == query_ids).astype(np.float64)
+    return hits
+
+
+def nearest_class(scores: npt.NDArray[np.floating], gallery_ids: Ids) -> npt.NDArray[np.int64]:
+    """Return the position, among the sorted classes, of the one with the highest mean score."""
+    _, code = np.unique(gallery_ids, return_inverse=True)
     order = np.argsort(code, kind="stable")
     counts = np.bincount(code)
     starts = np.cumsum(counts) - counts
     sums = np.add.reduceat(scores[:, order].astype(np.float64), starts, axis=1)
     # float32 again: means that are equal but for rounding have to tie.
-    means = (sums / counts).astype(np.float32)
-    hits: Values = (classes[means.argmax(axis=1)] == query_ids).astype(np.float64)
-    return hits
+    return (sums / counts).astype(np.float32).argmax(axis=1)
 
 
 def balanced_weights(query_ids: Ids) -> Values:

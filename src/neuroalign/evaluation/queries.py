@@ -217,7 +217,10 @@ def query_values(
         raise NeuroalignError(
             f"A score needs at least one query and two candidates: got {n_queries} and {n_gallery}."
         )
-    items, classes = _codes(queries, gallery, "stimulus"), _codes(queries, gallery, "label")
+    items, classes = (
+        identity_codes(queries, gallery, "stimulus"),
+        identity_codes(queries, gallery, "label"),
+    )
     if items is None and classes is None:
         raise NeuroalignError(
             "Some queries or candidates have no `stimulus`, and some have no `label`: nothing "
@@ -330,7 +333,7 @@ def _add_retrieved(
         return
     names = pd.concat([queries[column], gallery[column]], ignore_index=True).map(str)
     codes, where = np.unique(np.concatenate(ids), return_index=True)
-    vectors = _judge(pictures, column, list(names.iloc[where]))
+    vectors = judge_vectors(pictures, column, list(names.iloc[where]))
     spot = np.searchsorted(candidates, ids[0])
     spot = np.minimum(spot, len(candidates) - 1)
     own = np.where(candidates[spot] == ids[0], spot, -1)
@@ -347,7 +350,9 @@ def _add_retrieved(
     )
 
 
-def _judge(pictures: Embeddings, column: str, names: Sequence[str]) -> npt.NDArray[np.float32]:
+def judge_vectors(
+    pictures: Embeddings, column: str, names: Sequence[str]
+) -> npt.NDArray[np.float32]:
     """Return the unit embedding of each picture, or the mean one of each class."""
     keys = pictures.items[column].map(str).to_numpy()
     known, code = np.unique(keys, return_inverse=True)
@@ -367,7 +372,9 @@ def _judge(pictures: Embeddings, column: str, names: Sequence[str]) -> npt.NDArr
     return unit
 
 
-def _codes(queries: pd.DataFrame, gallery: pd.DataFrame, column: str) -> tuple[Codes, Codes] | None:
+def identity_codes(
+    queries: pd.DataFrame, gallery: pd.DataFrame, column: str
+) -> tuple[Codes, Codes] | None:
     """Give both sides one numbering of identities, or None if one is missing somewhere."""
     both = pd.concat([queries[column].astype(object), gallery[column].astype(object)])
     if both.isna().any():
