@@ -198,7 +198,8 @@ def nearest_class(scores: npt.NDArray[np.floating], gallery_ids: Ids) -> npt.NDA
     starts = np.cumsum(counts) - counts
     sums = np.add.reduceat(scores[:, order].astype(np.float64), starts, axis=1)
     # float32 again: means that are equal but for rounding have to tie.
-    return (sums / counts).astype(np.float32).argmax(axis=1)
+    best: npt.NDArray[np.int64] = (sums / counts).astype(np.float32).argmax(axis=1)
+    return best
 
 
 def balanced_weights(query_ids: Ids) -> Values:
