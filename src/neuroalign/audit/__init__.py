@@ -1,0 +1,15 @@
+"""The audit of a split: leaks and confounds, found before a score is believed."""
+
+from neuroalign.audit.findings import Audit, Finding, Skipped, read_audit, write_audit
+from neuroalign.audit.rules import RULES, admit_run, audit_run
+
+__all__ = [
+    "RULES",
+    "Audit",
+    "Finding",
+    "Skipped",
+    "admit_run",
+    "audit_run",
+    "read_audit",
+    "write_audit",
+]

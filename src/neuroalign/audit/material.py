@@ -1,0 +1,129 @@
+"""What is audited: trial tables with the part each trial plays, signals, pictures, provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from neuroalign.errors import NeuroalignError
+from neuroalign.images.pictures import PictureSet
+from neuroalign.recipe import Recipe, load_recipe
+from neuroalign.recordings.container import Recordings
+from neuroalign.recordings.schema import Modality
+from neuroalign.retrieval.embeddings import Embeddings
+from neuroalign.run import Run, open_recordings, picture_set, recipe_pictures
+from neuroalign.training.validation import validation_masks
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything that the rules look at.
+
+    Attributes
+    ----------
+    subject : str
+        What is audited, by its path.
+    recordings : mapping from modality to Recordings
+        Whole: training and test.
+    trials : mapping from modality to pandas.DataFrame
+        The trial table of each, with the column `part`: train, validation or test.
+    pictures : PictureSet or None
+        The pictures that were shown; None where no trial names one, or no recipe is known.
+    embeddings : Embeddings or None
+        The same pictures embedded, row by row; None where the encoder is out of reach.
+    recipe : Recipe or None
+    run : Run or None
+        A finished run.
+    """
+
+    subject: str
+    recordings: Mapping[Modality, Recordings]
+    trials: Mapping[Modality, pd.DataFrame]
+    pictures: PictureSet | None = None
+    embeddings: Embeddings | None = None
+    recipe: Recipe | None = None
+    run: Run | None = None
+
+    def concepts(self, modality: Modality) -> pd.Series:
+        """Return the class of each trial: its label, or else that of its picture."""
+        trials = self.trials[modality]
+        labels = trials["label"].astype("string")
+        if self.pictures is None:
+            return labels
+        table = self.pictures.table
+        known = pd.Series(table["label"].to_numpy(object), index=table["stimulus"].to_numpy(object))
+        return labels.fillna(trials["stimulus"].astype(object).map(known).astype("string"))
+
+
+def open_material(path: str | Path) -> Material:
+    """Open a run, a recipe (before training) or a recordings folder.
+
+    Raises
+    ------
+    NeuroalignError
+        It is none of these, or a part of it cannot be read.
+    """
+    path = Path(path)
+    if (path / "recordings.json").is_file():
+        recordings = Recordings(path)
+        trials = recordings.trials.assign(part=recordings.trials["split"])
+        modality = recordings.modality
+        return Material(str(path), {modality: recordings}, {modality: trials})
+    if path.is_file():
+        return _of_recipe(str(path), load_recipe(path), None)
+    run = Run(path)
+    finished = (path / "run.json").is_file()
+    return _of_recipe(str(path), run.recipe, run if finished else None)
+
+
+def _of_recipe(subject: str, recipe: Recipe, run: Run | None) -> Material:
+    recordings = open_recordings(recipe)
+    trials = _recorded_parts(recordings, run) if run else _planned_parts(recordings, recipe)
+    shown = {s for t in trials.values() for s in t["stimulus"].dropna()}
+    if not shown:
+        return Material(subject, recordings, trials, recipe=recipe, run=run)
+    pictures = picture_set(recipe.pictures)
+    keep = pictures.table["stimulus"].isin(list(shown)).to_numpy(bool)
+    embeddings: Embeddings | None
+    try:
+        embeddings = recipe_pictures(recipe).take(keep)
+    except NeuroalignError:  # the encoder's weights are not here: pictures are compared by content
+        embeddings = None
+    return Material(subject, recordings, trials, pictures.take(keep), embeddings, recipe, run)
+
+
+def _recorded_parts(
+    recordings: Mapping[Modality, Recordings], run: Run
+) -> dict[Modality, pd.DataFrame]:
+    """Take each trial's part from split.parquet, or from the recordings if it is not in there."""
+    found = {}
+    for modality, whole in recordings.items():
+        own = run.split[run.split["modality"] == modality]
+        part = own.drop_duplicates(["subject", "array_row"]).set_index(["subject", "array_row"])[
+            "part"
+        ]
+        rows = pd.MultiIndex.from_frame(whole.trials[["subject", "array_row"]])
+        stated = part.reindex(rows).to_numpy(object)
+        given = whole.trials["split"].to_numpy(object)
+        found[modality] = whole.trials.assign(part=np.where(pd.isna(stated), given, stated))
+    return found
+
+
+def _planned_parts(
+    recordings: Mapping[Modality, Recordings], recipe: Recipe
+) -> dict[Modality, pd.DataFrame]:
+    """Split validation items off as the training will."""
+    training = {m: r.select(split="train") for m, r in recordings.items()}
+    masks = validation_masks(training, recipe.validation, recipe.seed)
+    found = {}
+    for modality, whole in recordings.items():
+        part = whole.trials["split"].to_numpy(object).copy()
+        part[np.flatnonzero(part == "train")[masks[modality]]] = "validation"
+        found[modality] = whole.trials.assign(part=part)
+    return found

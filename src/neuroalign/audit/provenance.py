@@ -1,0 +1,188 @@
+"""Rules about where numbers come from: preprocessing, the choice of the model, the encoder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pandas as pd
+
+from neuroalign.audit.findings import Finding, Skipped, some
+from neuroalign.audit.material import Material
+from neuroalign.errors import NeuroalignError
+from neuroalign.recordings.schema import Step
+from neuroalign.retrieval.embeddings import Embeddings
+
+FITTED_ON_TEST = "fitted-on-test"
+CHOSEN_ON_TEST = "chosen-on-test"
+DIFFERENT_ENCODERS = "different-encoders"
+
+_SPLIT_STEPS = ("split",)
+
+
+def fitted_on_test(material: Material) -> Iterator[Finding]:
+    """Find preprocessing whose statistics come from test trials, by what recordings.json says."""
+    for modality, trials in material.trials.items():
+        n_test = int((trials["part"] == "test").sum())
+        for step, stale in _fitted_steps(material.recordings[modality].info.steps):
+            said = step.fitted_on or ""
+            about = f"the step {step.name!r} was fitted on {said!r}"
+            if stale:
+                yield _fitted(
+                    "refusal",
+                    modality,
+                    f"{about}, but the recordings were split again afterwards: these trials may be "
+                    "test trials now",
+                    n_test,
+                )
+            elif _mentions_test(said):
+                yield _fitted("refusal", modality, about, n_test)
+            elif "unsupervised" in said:
+                yield from _unsupervised(modality, trials, about)
+            elif "train" not in said.lower():
+                yield _fitted(
+                    "warning", modality, f"{about}, which does not say whether test trials were "
+                    "among them", n_test,
+                )  # fmt: skip
+
+
+def _fitted(severity: Any, modality: str, what: str, n_test: int) -> Finding:
+    return Finding(
+        FITTED_ON_TEST,
+        severity,
+        modality,
+        what,
+        n_test,
+        n_test,
+        "Statistics that saw the test trials carry something of them into training.",
+        "prepare the recordings again with this split: their statistics then come from training "
+        "trials (`neuroalign split` fits them anew where that can be done).",
+    )
+
+
+def _unsupervised(modality: str, trials: pd.DataFrame, about: str) -> Iterator[Finding]:
+    """Statistics of a run's own trials are harmless while no run has both sides."""
+    runs = [c for c in ("subject", "session", "run") if c in trials]
+    test = trials["part"] == "test"
+    mixed = test.groupby([trials[c] for c in runs], dropna=False).transform("nunique") > 1
+    if not (mixed & test).any():
+        return
+    yield Finding(
+        FITTED_ON_TEST,
+        "warning",
+        modality,
+        f"{about}, and {int((mixed & test).sum())} test trials lie in a run with training trials",
+        int((mixed & test).sum()),
+        int(test.sum()),
+        "Training trials were scaled with numbers to which test trials of their run contributed "
+        "(without their labels).",
+        "hold out whole runs (`neuroalign split --by run`), or standardise with training trials "
+        "(`neuroalign prepare arrays --zscore train`).",
+    )
+
+
+def _fitted_steps(steps: Sequence[Step]) -> Iterator[tuple[Step, bool]]:
+    """Yield each step that used statistics which are still in force, and whether it is stale.
+
+    Stale: fitted on training trials before the trials were divided once more. A later step of the
+    same name replaces the statistics of an earlier one.
+    """
+    for place, step in enumerate(steps):
+        later = steps[place + 1 :]
+        if step.fitted_on is None or any(s.name == step.name and s.fitted_on for s in later):
+            continue
+        supervised = "unsupervised" not in step.fitted_on
+        yield step, supervised and any(s.name in _SPLIT_STEPS for s in later)
+
+
+def _mentions_test(said: str) -> bool:
+    words = set(re.findall(r"[a-z]+", said.lower()))
+    return bool(words & {"test", "testing", "all", "every", "everything"}) and (
+        "unsupervised" not in words
+    )
+
+
+def chosen_on_test(material: Material) -> Iterator[Finding | Skipped]:
+    """Find test trials that chose the model, by what the run recorded of its split."""
+    run = material.run
+    if run is None:
+        yield Skipped(CHOSEN_ON_TEST, "run", "nothing has been trained yet")
+        return
+    chosen_on = str(run.record.get("chosen_on", "validation"))
+    if chosen_on != "validation":
+        yield _chosen(
+            "run.json", f"the epoch was chosen on {chosen_on!r} trials instead of validation", 1, 1
+        )
+    rows = ["modality", "subject", "array_row"]
+    trained = run.split[run.split["part"] != "test"]
+    seen = set(trained[rows].itertuples(index=False, name=None))
+    for modality, trials in material.trials.items():
+        test = trials[trials["split"] == "test"]
+        keys = list(zip([modality] * len(test), test["subject"], test["array_row"], strict=True))
+        used = [key for key in keys if key in seen]
+        if used:
+            names = [f"{s} trial {r}" for _, s, r in used]
+            yield _chosen(
+                f"{modality}, split.parquet",
+                f"{len(used)} of {len(test)} test trials are recorded as training or validation "
+                "trials of the run",
+                len(used),
+                len(test),
+                some(names),
+            )
+
+
+def _chosen(
+    where: str, what: str, count: int, total: int, examples: tuple[str, ...] = ()
+) -> Finding:
+    return Finding(
+        CHOSEN_ON_TEST,
+        "refusal",
+        where,
+        what,
+        count,
+        total,
+        "A test set that chose the model no longer measures it: the best of many epochs on it is "
+        "too good by chance.",
+        "train again with validation items that come from the training trials (`validation` in the "
+        "recipe).",
+        examples,
+    )
+
+
+def different_encoders(material: Material) -> Iterator[Finding | Skipped]:
+    """Find a model, or stored embeddings, of another image encoder than the recipe's."""
+    run = material.run
+    if run is None or material.recipe is None:
+        yield Skipped(DIFFERENT_ENCODERS, "run", "nothing has been trained yet")
+        return
+    space = run.bundle.space
+    model = f"model: {space.encoder}"
+    if material.embeddings is not None and material.embeddings.space != space.encoder:
+        yield _encoders("bundle", [f"recipe: {material.embeddings.space}", model])
+    folder = run.path / "evaluation"
+    strange = []
+    for file in sorted(folder.glob("*.parquet")) if folder.is_dir() else []:
+        try:
+            found = Embeddings.load(file).space
+        except NeuroalignError:  # a table that holds no embeddings
+            continue
+        if found != (space.encoder if file.stem == "judge" else space.name):
+            strange.append(f"{file.name}: {found}")
+    if strange:
+        yield _encoders("evaluation", [f"{model}, space {space.name}", *strange])
+
+
+def _encoders(where: str, names: Sequence[str]) -> Finding:
+    return Finding(
+        DIFFERENT_ENCODERS,
+        "refusal",
+        where,
+        f"embeddings come from different image encoders ({'; '.join(names)})",
+        len(names) - 1,
+        len(names),
+        "Distances between the spaces of two encoders mean nothing.",
+        "train with the recipe's encoder; remove the folder evaluation/ if its embeddings are of "
+        "another model, and evaluate again.",
+    )
