@@ -203,6 +203,18 @@ class Recordings:
         volume = self._subject(subject).volume
         return None if volume is None else np.load(self.path / volume.index_file)
 
+    def trials_behind(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return the trials that make up each item, as rows of its person's signal file.
+
+        Returns
+        -------
+        rows : ndarray of int64
+            `array_row` of the trials of the first item, then of the second, ...
+        counts : ndarray of shape (n_items,), int64
+            How many there are of each item: 1 unless the view is averaged.
+        """
+        return self._rows.copy(), np.diff(self._offsets)
+
     def _view(
         self, trials: pd.DataFrame, rows: npt.NDArray[np.int64], offsets: npt.NDArray[np.int64]
     ) -> Recordings:
