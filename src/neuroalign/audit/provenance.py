@@ -18,7 +18,7 @@ FITTED_ON_TEST = "fitted-on-test"
 CHOSEN_ON_TEST = "chosen-on-test"
 DIFFERENT_ENCODERS = "different-encoders"
 
-_SPLIT_STEPS = ("split",)
+_SPLIT_STEP = "split"
 
 
 def fitted_on_test(material: Material) -> Iterator[Finding]:
@@ -38,9 +38,11 @@ def fitted_on_test(material: Material) -> Iterator[Finding]:
                 )
             elif _mentions_test(said):
                 yield _fitted("refusal", modality, about, n_test)
+            elif "train" in said.lower():
+                continue
             elif "unsupervised" in said:
                 yield from _unsupervised(modality, trials, about)
-            elif "train" not in said.lower():
+            else:
                 yield _fitted(
                     "warning", modality, f"{about}, which does not say whether test trials were "
                     "among them", n_test,
@@ -92,8 +94,8 @@ def _fitted_steps(steps: Sequence[Step]) -> Iterator[tuple[Step, bool]]:
         later = steps[place + 1 :]
         if step.fitted_on is None or any(s.name == step.name and s.fitted_on for s in later):
             continue
-        supervised = "unsupervised" not in step.fitted_on
-        yield step, supervised and any(s.name in _SPLIT_STEPS for s in later)
+        stale = "train" in step.fitted_on and any(s.name == _SPLIT_STEP for s in later)
+        yield step, stale
 
 
 def _mentions_test(said: str) -> bool:

@@ -1,0 +1,202 @@
+"""Recordings with another division into training and test, as a folder of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from neuroalign.errors import NeuroalignError
+from neuroalign.files import atomic_folder
+from neuroalign.recordings.container import Dropped, Recordings, RecordingsInfo
+from neuroalign.recordings.regroup import Regrouped, SplitBy, regroup
+from neuroalign.recordings.schema import Step
+from neuroalign.recordings.writer import RecordingsWriter
+from neuroalign.signals.scaling import Scaling, fit_scaling
+from neuroalign.signals.steps import record
+
+#: Steps that are an affine map of each channel or voxel of a person: fitting one again to other
+#: trials undoes it and does it anew.
+_AFFINE = ("standardise", "z-score")
+_BLOCK = 256
+_OWN_FILES = ("recordings.json", "trials.parquet", "dropped.tsv", "signals")
+
+
+def write_split(
+    recordings: Recordings,
+    out: str | Path,
+    *,
+    by: SplitBy,
+    test_share: float = 0.2,
+    test: Sequence[str] | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> Recordings:
+    """Write recordings again with another split.
+
+    Signals are the same files (hard links, copies on another disk) as long as no statistics of
+    training trials are in them. Where channels or voxels were standardised with those of the old
+    training trials, they are standardised again with those of the new ones, which undoes the old
+    numbers exactly. (A person without training trials, who is held out whole, is standardised
+    with all of their trials.)
+
+    Parameters
+    ----------
+    recordings : Recordings
+        A whole folder.
+    out : Path
+    by, test_share, test, seed
+        See `regroup`.
+    overwrite : bool
+
+    Returns
+    -------
+    Recordings
+        Its steps end with `split`, and `standardise` or `z-score` where that was fitted anew.
+
+    Raises
+    ------
+    NeuroalignError
+        See `regroup`; or a step after the standardising cannot be undone.
+    """
+    where = str(recordings.path)
+    refit = _refit_step(recordings.info, where)
+    new = regroup(recordings.trials, by, test_share=test_share, test=test, seed=seed, where=where)
+    info = recordings.info.model_copy(
+        update=_described(recordings.info, new, by, test, seed, refit)
+    )
+    if refit is None and len(new.left_out) == 0:
+        _write_linked(recordings, Path(out), info, new.trials, overwrite)
+    else:
+        _write_anew(recordings, Path(out), info, new, refit is not None, overwrite)
+    return Recordings(out)
+
+
+def _refit_step(info: RecordingsInfo, where: str) -> Step | None:
+    """Return the step whose statistics of training trials must be taken anew, if there is one."""
+    fitted = [
+        i
+        for i, step in enumerate(info.steps)
+        if step.fitted_on is not None
+        and ("train" in step.fitted_on or "unsupervised" not in step.fitted_on)
+    ]
+    if not fitted:
+        return None
+    later = info.steps[fitted[0] :]
+    strange = [s.name for s in later if s.name not in (*_AFFINE, "split")]
+    if strange:
+        raise NeuroalignError(
+            f"{where}: the step {info.steps[fitted[0]].name!r} used statistics of the training "
+            f"trials, and {', '.join(map(repr, strange))} cannot be undone, so the signals cannot "
+            "be standardised with the training trials of another split. Prepare the raw files "
+            "again with the split you want, or split the epochs and compute from those."
+        )
+    return info.steps[fitted[-1]]
+
+
+def _described(
+    info: RecordingsInfo,
+    new: Regrouped,
+    by: SplitBy,
+    test: Sequence[str] | None,
+    seed: int,
+    refit: Step | None,
+) -> dict[str, object]:
+    groups = list(new.test_groups)
+    drawn: dict[str, Any] = {} if test is not None else {"seed": seed}
+    steps = [*info.steps, record("split", by=(), groups=by, test=groups, **drawn)]
+    if refit is not None:
+        whole = sorted(
+            set(new.trials["subject"])
+            - set(new.trials.loc[new.trials["split"] == "train", "subject"])
+        )
+        said = "training trials of each person, after the split"
+        if whole:
+            said += f"; people held out whole ({', '.join(whole)}): unsupervised, all their trials"
+        steps.append(record(refit.name, fitted_on=said))
+    dropped = list(info.dropped)
+    for subject, own in new.left_out.groupby("subject", sort=True):
+        reason = f"training trials with pictures that the test set shows (split by {by})"
+        dropped.append(Dropped(where=str(subject), trials=len(own), reason=reason))
+    return {"steps": tuple(steps), "dropped": tuple(dropped)}
+
+
+def _write_linked(
+    recordings: Recordings, out: Path, info: RecordingsInfo, trials: pd.DataFrame, overwrite: bool
+) -> None:
+    with atomic_folder(out, overwrite=overwrite) as folder:
+        (folder / "signals").mkdir()
+        for file in sorted((recordings.path / "signals").iterdir()):
+            _link(file, folder / "signals" / file.name)
+        _link_others(recordings.path, folder)
+        trials.to_parquet(folder / "trials.parquet", index=False)
+        (folder / "recordings.json").write_text(info.model_dump_json(indent=2) + "\n")
+        if info.dropped:
+            table = pd.DataFrame([d.model_dump() for d in info.dropped])
+            table.to_csv(folder / "dropped.tsv", sep="\t", index=False)
+
+
+def _write_anew(
+    recordings: Recordings,
+    out: Path,
+    info: RecordingsInfo,
+    new: Regrouped,
+    standardise: bool,
+    overwrite: bool,
+) -> None:
+    bare = info.model_copy(update={"subjects": {}})
+    dtype = next(iter(recordings.info.subjects.values())).dtype
+    names = new.trials["subject"].to_numpy(object)
+    train = (new.trials["split"] == "train").to_numpy(bool)
+    positions = recordings.trials.index.get_indexer(new.trials.index)
+    with atomic_folder(out, overwrite=overwrite) as folder:
+        with RecordingsWriter(folder, bare, dtype=dtype) as writer:
+            for subject in recordings.subjects:
+                own = np.flatnonzero(names == subject)
+                own = own[np.argsort(new.trials["array_row"].to_numpy(np.int64)[own])]
+                if len(own) == 0:
+                    continue
+                fitted_to = own[train[own]] if train[own].any() else own
+                scaling = _fit(recordings, positions[fitted_to], subject) if standardise else None
+                for start in range(0, len(own), _BLOCK):
+                    part = own[start : start + _BLOCK]
+                    signals = recordings.read(positions[part])
+                    if scaling is not None:
+                        signals = scaling.apply(signals)
+                    writer.append(subject, signals, new.trials.iloc[part])
+                volume = recordings.info.subjects[subject].volume
+                index = recordings.voxel_index(subject)
+                if volume is not None and index is not None:
+                    writer.set_volume(subject, index, volume.shape, volume.affine)
+        _link_others(recordings.path, folder)
+
+
+def _fit(recordings: Recordings, positions: npt.NDArray[np.int64], subject: str) -> Scaling:
+    blocks = (
+        recordings.read(positions[start : start + _BLOCK])
+        for start in range(0, len(positions), _BLOCK)
+    )
+    try:
+        return fit_scaling(blocks)
+    except NeuroalignError as error:
+        raise NeuroalignError(f"{recordings.path}, subject {subject}: {error}") from error
+
+
+def _link_others(source: Path, folder: Path) -> None:
+    """Take along what lies beside the recordings: findings, the truth of a simulation."""
+    for file in sorted(source.iterdir()):
+        if file.is_file() and file.name not in _OWN_FILES and not file.name.startswith("."):
+            _link(file, folder / file.name)
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another disk, or a file system without links
+        shutil.copyfile(source, target)
