@@ -127,21 +127,21 @@ def _fit(train: Recordings, targets: Embeddings) -> RidgeSolution:
     if train.trials["stimulus"].notna().all():
         averaged = train.average_repeats()
         trials = averaged.trials
-        y = _target_vectors(trials["stimulus"], targets, "stimulus")
+        y = target_vectors(trials["stimulus"], targets, "stimulus")
         return ridge_solution(
             averaged.read(), y, trials["stimulus"].map(str), sample_weight=trials["n_averaged"]
         )
     trials = train.trials
     y = np.where(
         trials["stimulus"].notna().to_numpy()[:, None],
-        _target_vectors(trials["stimulus"], targets, "stimulus"),
-        _target_vectors(trials["label"].where(trials["stimulus"].isna()), targets, "label"),
+        target_vectors(trials["stimulus"], targets, "stimulus"),
+        target_vectors(trials["label"].where(trials["stimulus"].isna()), targets, "label"),
     )
     runs = trials[["session", "run"]].astype(object).map(str).agg("\x1f".join, axis=1)
     return ridge_solution(train.read(), y, runs if len(set(runs)) > 1 else None)
 
 
-def _target_vectors(
+def target_vectors(
     names: pd.Series[Any], targets: Embeddings, column: str
 ) -> npt.NDArray[np.float32]:
     """Return the mean target of each name's pictures; zeros where the name is missing."""

@@ -1,0 +1,120 @@
+"""Permutation: how often labels that were shuffled score as well as the true ones.
+
+What is shuffled is which picture each unit of the bootstrap is said to show: all recordings of a
+picture, of all people, take on the picture of another unit together, among units that were shown
+to the same people. Recordings of one picture are alike for reasons of their own (a person, a run);
+shuffled one by one they would look like more evidence than they are. Where a unit holds several
+pictures or classes (a run), labels are shuffled within it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from neuroalign.evaluation.bootstrap import Sample
+
+Codes = npt.NDArray[np.int64]
+_TIED = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Relabelling:
+    """Units, and whose label each takes on in each permutation.
+
+    Parameters
+    ----------
+    unit : ndarray of shape (n_queries,), int
+    first : ndarray of shape (n_units,), int
+        A query of each unit.
+    donor : ndarray of shape (n_permutations + 1, n_units), int
+        The unit whose label is taken on; the first row is the truth.
+    """
+
+    unit: Codes
+    first: Codes
+    donor: Codes
+
+    def labels(self, codes: Codes, rows: Codes) -> Codes:
+        """Return what these queries are labelled in each permutation, (permutations, rows)."""
+        return np.asarray(codes[self.first][self.donor[:, self.unit[rows]]])
+
+
+def relabelling(
+    clusters: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    people: npt.ArrayLike,
+    n_permutations: int,
+    seed: int = 0,
+) -> Relabelling:
+    """Draw permutations of labels over units.
+
+    Parameters
+    ----------
+    clusters : array of shape (n_queries,)
+        The units of the bootstrap.
+    labels : array of shape (n_queries,)
+        All that identifies what a query shows (picture and class), as one key.
+    people : array of shape (n_queries,)
+        Whose query each is. Units that were shown to other people do not swap labels.
+    n_permutations : int
+    seed : int
+    """
+    names, code = np.unique(np.asarray(clusters), return_inverse=True)
+    _, what = np.unique(np.asarray(labels), return_inverse=True)
+    _, who = np.unique(np.asarray(people).astype(str), return_inverse=True)
+    table = pd.DataFrame({"cluster": code, "what": what, "who": who})
+    if len(table[["cluster", "what"]].drop_duplicates()) > len(names):
+        unit, strata = np.arange(len(code)), code * (who.max() + 1) + who
+    else:
+        unit = code
+        seen = table.drop_duplicates(["cluster", "who"]).sort_values(["cluster", "who"])
+        groups = seen.groupby("cluster")["who"].agg(tuple)
+        strata = pd.factorize(groups.reindex(range(len(names))))[0]
+    first = np.unique(unit, return_index=True)[1]
+    donor = np.tile(np.arange(len(first)), (n_permutations + 1, 1))
+    rng = np.random.default_rng([seed, 1])
+    for stratum in np.unique(strata):
+        members = np.flatnonzero(strata == stratum)
+        if len(members) > 1:
+            drawn = np.tile(members, (n_permutations, 1))
+            donor[1:, members] = rng.permuted(drawn, axis=1)
+    return Relabelling(unit, first, donor)
+
+
+def p_value(null: npt.ArrayLike, observed: float) -> float:
+    """Return (b + 1) / (m + 1), where b of m shuffled scores reach the observed one.
+
+    Never 0: the observed labelling is itself one of the possible ones (Phipson and Smyth, 2010).
+    """
+    drawn = np.asarray(null, np.float64)
+    return float((np.sum(drawn >= observed - _TIED) + 1) / (len(drawn) + 1))
+
+
+def paired_p_value(sample: Sample, *, n_permutations: int = 1000, seed: int = 0) -> float:
+    """Return the two-sided p-value of a mean paired difference being 0.
+
+    Under the null hypothesis either model could have been the other: the sign of each unit's
+    differences is flipped, all of them together.
+
+    Parameters
+    ----------
+    sample : Sample
+        Differences of two models on the same queries.
+    """
+    values = np.asarray(sample.values, np.float64)
+    weights = np.ones(len(values)) if sample.weights is None else np.asarray(sample.weights)
+    _, code = np.unique(np.asarray(sample.clusters), return_inverse=True)
+    order = np.lexsort((values, code))
+    sums = np.bincount(code[order], weights=(weights * values)[order]) / weights.sum()
+    rng = np.random.default_rng([seed, 2])
+    null = np.concatenate(
+        [
+            np.abs((2.0 * rng.integers(0, 2, (min(64, n_permutations - i), len(sums))) - 1) @ sums)
+            for i in range(0, n_permutations, 64)
+        ]
+    )
+    return p_value(null, abs(float(sums.sum())))
