@@ -65,7 +65,7 @@ def test_encoding_by_class_is_sampled_by_recording() -> None:
             "subject": "sub-01",
         }
     )
-    found = query_values([(slice(0, 80), scores)], queries, gallery)["two_way_embedding"]
+    found = query_values(scores, queries, gallery)["two_way_embedding"]
     interval = found.interval()
     assert len(found.values) == 80 and found.n_gallery == 200
     assert interval.high - interval.low > 0.05  # over pictures alone it would be zero

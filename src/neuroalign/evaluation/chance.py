@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import rankdata
 
-from neuroalign.evaluation.metrics import Ids, Values, count_right
-from neuroalign.retrieval.gallery import BLOCK_BYTES, cosine_blocks
+from neuroalign.evaluation.pairs import Cosines
+from neuroalign.evaluation.ranks import Ids, RightCandidates, Values
+from neuroalign.retrieval.gallery import BLOCK_BYTES
 
 #: `two_way` and `two_way_from_embedding`: each pair is a coin flip, ties half.
 CHANCE_TWO_WAY = 0.5
@@ -26,11 +28,26 @@ def chance_top_k(query_ids: Ids, gallery_ids: Ids, k: int) -> Values:
     -------
     ndarray of shape (n_queries,)
     """
-    n, right = len(gallery_ids), count_right(query_ids, gallery_ids)
-    drawn = np.arange(min(k, n))
-    miss = np.clip(n - right[:, None] - drawn, 0, None) / (n - drawn)
-    out: Values = 1.0 - miss.prod(axis=1)
-    return out
+    right = RightCandidates(query_ids, gallery_ids)
+    return np.where(right.n_right > 0, right.tied_ranks().top_k(k), 0.0)
+
+
+def chance_median_rank(query_ids: Ids, gallery_ids: Ids) -> float:
+    """Return the median, over queries and orders of the gallery, of the best right rank.
+
+    With one right candidate each, (n + 1) / 2.
+    """
+    right = RightCandidates(query_ids, gallery_ids)
+    number, queries = np.unique(right.n_right[right.usable], return_counts=True)
+    rank = np.arange(1, len(gallery_ids) + 1)
+    within = np.zeros(len(rank))
+    for n_right, weight in zip(number, queries, strict=True):
+        # The chance that none of the first `rank` is right: one place after another.
+        left = len(gallery_ids) - rank + 1
+        within += weight * (1 - np.cumprod(np.clip(1 - n_right / left, 0, 1)))
+    within /= queries.sum()
+    low, high = (int(np.argmax(within >= 0.5 + e)) for e in (-1e-9, 1e-9))
+    return float(rank[low] + rank[high]) / 2
 
 
 def chance_class_accuracy(gallery_ids: Ids) -> float:
@@ -75,15 +92,32 @@ def chance_two_way_from_retrieved(
         return np.where(known, 0.5 + 0.5 / n, 0.5)
     probability = multiplicity / multiplicity.sum()
     out = np.empty(len(pictures))
-    for part, cosines in cosine_blocks(pictures, candidates, block_bytes):
-        for row, values in enumerate(cosines):
-            query = part.start + row
-            other = np.arange(n) != own[query]
-            ordered, present = np.sort(values[other]), values[other]
-            left = np.searchsorted(ordered, present, "left")
-            ties = np.searchsorted(ordered, present, "right") - left - 1
-            share = (left + 0.5 * ties) / (len(ordered) - 1)
-            out[query] = probability[other] @ share
-            if known[query]:
-                out[query] += probability[own[query]]
+    for block in Cosines(pictures, candidates).blocks(block_bytes=block_bytes // 8):
+        out[block.part] = retrieved_shares(block.exact, own[block.part]) @ probability
     return out
+
+
+def retrieved_shares(cosines: npt.NDArray[np.floating], own: npt.NDArray[np.int64]) -> Values:
+    """Return `two_way_from_retrieved` for each candidate that could be the retrieved one.
+
+    Parameters
+    ----------
+    cosines : ndarray of shape (n_queries, n_candidates)
+        Between each query's own picture and the candidates.
+    own : ndarray of shape (n_queries,), int
+        As in `two_way_from_retrieved`.
+
+    Returns
+    -------
+    ndarray of shape (n_queries, n_candidates)
+    """
+    known = np.flatnonzero(own >= 0)
+    place = (known, own[known])
+    n_other = np.full(len(own), cosines.shape[1] - 1)
+    n_other[known] -= 1
+    below = rankdata(cosines, axis=1) - 1  # ties half; the own picture is no distractor
+    mine = cosines[place][:, None]
+    below[known] -= (mine < cosines[known]) + 0.5 * (mine == cosines[known])
+    shares: Values = below / n_other[:, None]
+    shares[place] = 1.0
+    return shares

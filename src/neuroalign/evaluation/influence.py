@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import rankdata
 
-from neuroalign.evaluation.metrics import Ids, Values, below
+from neuroalign.evaluation.ranks import Ids, Values
 
 
 class GalleryInfluence:
@@ -31,15 +32,19 @@ class GalleryInfluence:
 
     def add(self, scores: npt.NDArray[np.floating], query_ids: Ids) -> None:
         """Take in the rows of some queries: scores of shape (n_part, n_gallery)."""
-        for row, own in zip(scores, query_ids, strict=True):
+        for own in np.unique(query_ids):
+            rows = scores[query_ids == own]
             right = self.gallery_ids == own
-            yes, no = row[right], row[~right]
-            share_right = below(np.sort(no), yes) / len(no)
-            share_wrong = 1 - below(np.sort(yes), no) / len(yes)
-            score = float(share_right.mean())
-            self._sum[right] += (share_right - score) / len(yes)
-            self._sum[~right] += (share_wrong - score) / len(no)
-            self._scores.append(score)
+            every = rankdata(rows, axis=1)
+            # How many of the other kind are below: the rank among all less that among its own.
+            share_right = every[:, right] - rankdata(rows[:, right], axis=1)
+            share_right /= max(1, int((~right).sum()))
+            share_wrong = every[:, ~right] - rankdata(rows[:, ~right], axis=1)
+            share_wrong = 1 - share_wrong / max(1, int(right.sum()))
+            score = share_right.mean(axis=1, keepdims=True)
+            self._sum[right] += (share_right - score).sum(axis=0) / right.sum()
+            self._sum[~right] += (share_wrong - score).sum(axis=0) / (~right).sum()
+            self._scores.extend(score[:, 0].tolist())
 
     def values(self) -> Values:
         """Return x, of shape (n_gallery,)."""

@@ -1,65 +1,71 @@
 """Metrics of one retrieval, one value a query: pure functions over scores and identities.
 
-Identities (`query_ids`, `gallery_ids`) are arrays of integers or strings. A candidate is *right*
-for a query when their identities are equal, so the same functions score pictures (identity:
-stimulus) and classes (identity: label), and several right candidates need no special case.
+Scores are a matrix, or `Cosines` of two sets of embeddings. Identities (`query_ids`,
+`gallery_ids`) are arrays of integers or strings. A candidate is *right* for a query when their
+identities are equal, so the same functions score pictures (identity: stimulus) and classes
+(identity: label), and several right candidates need no special case. Nothing depends on the order
+of the items: where scores tie, a metric is its mean over the orders that they could be put in.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
 from neuroalign.errors import NeuroalignError
-from neuroalign.retrieval.gallery import BLOCK_BYTES, cosine_blocks
+from neuroalign.evaluation.pairs import Cosines, PairScores, Positions, pair_scores
+from neuroalign.evaluation.ranks import Ids, Ranks, RightCandidates, Values
+from neuroalign.retrieval.gallery import BLOCK_BYTES
 
-Ids = npt.NDArray[Any]
-Values = npt.NDArray[np.float64]
+Scores = PairScores | npt.ArrayLike
 
 
-def top_k(indices: npt.NDArray[np.int64], query_ids: Ids, gallery_ids: Ids, k: int) -> Values:
+def top_k(
+    scores: Scores, query_ids: Ids, gallery_ids: Ids, k: int, block_bytes: int = BLOCK_BYTES
+) -> Values:
     """Return 1 for each query that has a right candidate among its first `k`.
 
     Parameters
     ----------
-    indices : ndarray of shape (n_queries, at least k)
-        Gallery positions, best first: `Ranking.indices`, or `stable_top_k` of a score matrix.
-        Both break ties by position in the gallery.
+    scores : PairScores or ndarray of shape (n_queries, n_gallery)
     query_ids : ndarray of shape (n_queries,)
     gallery_ids : ndarray of shape (n_gallery,)
     k : int
+    block_bytes : int
+        Bytes of scores in memory at a time; the result does not depend on it.
 
     Returns
     -------
-    ndarray of shape (n_queries,), 0.0 or 1.0
+    ndarray of shape (n_queries,)
+        0.0 or 1.0, or between them where a tie crosses the k-th place.
 
     Raises
     ------
     NeuroalignError
-        `k` is not positive or larger than the ranking is long.
+        `k` is not positive or larger than the gallery; or a query has no right candidate, or no
+        distractor.
     """
-    if not 1 <= k <= indices.shape[1]:
+    if not 1 <= k <= len(gallery_ids):
         raise NeuroalignError(
-            f"`k` has to lie between 1 and the length of the ranking, {indices.shape[1]}; got {k}."
+            f"`k` has to lie between 1 and the size of the gallery, {len(gallery_ids)}; got {k}."
         )
-    found = gallery_ids[indices[:, :k]]
-    hits: Values = (found == query_ids[:, None]).any(axis=1).astype(np.float64)
-    return hits
+    return by_rank(scores, query_ids, gallery_ids, lambda r: r.top_k(k), block_bytes)
 
 
-def two_way(scores: npt.NDArray[np.floating], query_ids: Ids, gallery_ids: Ids) -> Values:
+def two_way(
+    scores: Scores, query_ids: Ids, gallery_ids: Ids, block_bytes: int = BLOCK_BYTES
+) -> Values:
     """Return the share of (right candidate, distractor) pairs that each query orders rightly.
 
     Distractors are all candidates of another identity; a tie counts one half. This is the area
-    under the ROC curve of each row. Counted by rank: a row is sorted once, no pair is visited.
+    under the ROC curve of each row.
 
     Parameters
     ----------
-    scores : ndarray of shape (n_queries, n_gallery)
-    query_ids : ndarray of shape (n_queries,)
-    gallery_ids : ndarray of shape (n_gallery,)
+    scores, query_ids, gallery_ids, block_bytes
+        As in `top_k`.
 
     Returns
     -------
@@ -70,51 +76,72 @@ def two_way(scores: npt.NDArray[np.floating], query_ids: Ids, gallery_ids: Ids) 
     NeuroalignError
         A query has no right candidate, or no distractor.
     """
-    n_right, n_wrong = _counts(query_ids, gallery_ids)
-    out = np.empty(len(scores))
-    for row, values in enumerate(scores):
-        right = np.sort(values[gallery_ids == query_ids[row]])
-        # How many of all candidates, less how many of the right ones, lie below (ties half).
-        wins = below(np.sort(values), right) - below(right, right)
-        out[row] = wins.sum() / (n_right[row] * n_wrong[row])
-    return out
+    return by_rank(scores, query_ids, gallery_ids, Ranks.two_way, block_bytes)
 
 
-def two_way_from_embedding(
-    queries: npt.NDArray[np.float32],
-    gallery: npt.NDArray[np.float32],
+def best_rank(
+    scores: Scores, query_ids: Ids, gallery_ids: Ids, block_bytes: int = BLOCK_BYTES
+) -> Values:
+    """Return the rank of each query's best right candidate, from 1; lower is better.
+
+    Its median over queries is the median rank. Arguments and errors as in `two_way`.
+    """
+    return by_rank(scores, query_ids, gallery_ids, Ranks.best_rank, block_bytes)
+
+
+def reciprocal_rank(
+    scores: Scores, query_ids: Ids, gallery_ids: Ids, block_bytes: int = BLOCK_BYTES
+) -> Values:
+    """Return one over the rank of each query's best right candidate.
+
+    Its mean is the mean reciprocal rank. Arguments and errors as in `two_way`.
+    """
+    return by_rank(scores, query_ids, gallery_ids, Ranks.reciprocal_rank, block_bytes)
+
+
+def average_precision(
+    scores: Scores, query_ids: Ids, gallery_ids: Ids, block_bytes: int = BLOCK_BYTES
+) -> Values:
+    """Return each query's average precision: over its right candidates, the precision up to each.
+
+    Its mean is the mean average precision. Arguments and errors as in `two_way`.
+    """
+    return by_rank(scores, query_ids, gallery_ids, Ranks.average_precision, block_bytes)
+
+
+def k_way(
+    scores: Scores, query_ids: Ids, gallery_ids: Ids, k: int, block_bytes: int = BLOCK_BYTES
+) -> Values:
+    """Return the chance that a right candidate is first among itself and `k - 1` distractors.
+
+    The mean over all draws of distractors without replacement, in closed form; see
+    `Ranks.k_way_resampled` for a stated number of draws. `k = 2` is `two_way`. Arguments and
+    errors as in `two_way`.
+    """
+    return by_rank(scores, query_ids, gallery_ids, lambda r: r.k_way(k), block_bytes)
+
+
+def by_rank(
+    scores: Scores,
     query_ids: Ids,
     gallery_ids: Ids,
+    metric: Callable[[Ranks], Values],
     block_bytes: int = BLOCK_BYTES,
 ) -> Values:
-    """Return `two_way` of the cosines, a block of queries at a time.
-
-    Parameters
-    ----------
-    queries : ndarray of shape (n_queries, n_dims)
-        Unit vectors, as in `Embeddings`.
-    gallery : ndarray of shape (n_gallery, n_dims)
-        Unit vectors.
-    query_ids, gallery_ids : ndarray
-        As in `two_way`.
-    block_bytes : int
-        Bytes of scores in memory at a time; the result does not depend on it.
-
-    Returns
-    -------
-    ndarray of shape (n_queries,)
-    """
-    out = np.empty(len(queries))
-    for part, scores in cosine_blocks(queries, gallery, block_bytes):
-        out[part] = two_way(scores, query_ids[part], gallery_ids)
+    """Return a metric that the ranks of the right candidates determine; see `top_k`."""
+    pairs, right = pair_scores(scores), RightCandidates(query_ids, gallery_ids)
+    right.check()
+    out = np.empty(len(query_ids))
+    for block in pairs.blocks(right.width, block_bytes):
+        out[block.part] = metric(right.ranks(block))
     return out
 
 
 def two_way_from_retrieved(
     pictures: npt.NDArray[np.float32],
     candidates: npt.NDArray[np.float32],
-    own: npt.NDArray[np.int64],
-    retrieved: npt.NDArray[np.int64],
+    own: Positions,
+    retrieved: Positions,
     block_bytes: int = BLOCK_BYTES,
 ) -> Values:
     """Return the paper's CLIP 2-way: whether the retrieved picture is nearer to the true one.
@@ -149,56 +176,59 @@ def two_way_from_retrieved(
     NeuroalignError
         No distractor is left for a query.
     """
+    cosines = Cosines(pictures, candidates)
+    known, hit = own >= 0, own == retrieved
+    n_wrong = len(candidates) - 1 - (known & ~hit)
+    if (n_wrong < 1).any():
+        raise NeuroalignError(
+            f"A gallery of {len(candidates)} pictures leaves no distractor beside the true "
+            "and the retrieved picture: this metric needs at least three pictures."
+        )
+    mine = cosines.exact_pairs(np.arange(len(own)), np.maximum(own, 0))
     out = np.empty(len(pictures))
-    for part, cosines in cosine_blocks(pictures, candidates, block_bytes):
-        rows = np.arange(len(cosines))
-        hit, known = retrieved[part], own[part] >= 0
-        score = cosines[rows, hit][:, None]
-        wins = (cosines < score) + 0.5 * (cosines == score)
-        wins[rows, hit] = 0
-        wins[rows[known], own[part][known]] = 0
-        n_wrong = cosines.shape[1] - 1 - (known & (own[part] != hit))
-        if (n_wrong < 1).any():
-            raise NeuroalignError(
-                f"A gallery of {cosines.shape[1]} pictures leaves no distractor beside the true "
-                "and the retrieved picture: this metric needs at least three pictures."
-            )
-        total = wins.sum(axis=1)
-        # Nothing beats the picture itself, not even a second file with the same content.
-        out[part] = np.where(own[part] == hit, 1.0, total / n_wrong)
+    for block in cosines.blocks(1, block_bytes):
+        part, column = block.part, retrieved[block.part, None]
+        above, tied, values = (x[:, 0] for x in block.around(column, np.ones(column.shape, bool)))
+        beside = known[part] & ~hit[part]  # the own picture is no distractor
+        above, tied = (
+            above - (beside & (mine[part] > values)),
+            tied - (beside & (mine[part] == values)),
+        )
+        out[part] = 1 - (above + 0.5 * tied) / n_wrong[part]
+    # Nothing beats the picture itself, not even a second file with the same content.
+    out[hit] = 1.0
     return out
 
 
-def class_accuracy(scores: npt.NDArray[np.floating], query_ids: Ids, gallery_ids: Ids) -> Values:
+def class_accuracy(scores: Scores, query_ids: Ids, gallery_ids: Ids) -> Values:
     """Return 1 for each query whose own class has the highest mean score.
 
-    With cosines as scores this is the nearest class mean. Equal means: the class that comes first
-    in sorted order.
+    With cosines as scores this is the nearest class mean. Of several classes with the highest
+    mean each counts its share.
 
     Parameters
     ----------
-    scores : ndarray of shape (n_queries, n_gallery)
+    scores : PairScores or ndarray of shape (n_queries, n_gallery)
     query_ids, gallery_ids : ndarray
         The classes.
 
     Returns
     -------
-    ndarray of shape (n_queries,), 0.0 or 1.0
+    ndarray of shape (n_queries,), in 0..1
     """
-    classes = np.unique(gallery_ids)
-    hits: Values = (classes[nearest_class(scores, gallery_ids)] == query_ids).astype(np.float64)
+    classes, code = np.unique(gallery_ids, return_inverse=True)
+    means = pair_scores(scores).class_means(code.astype(np.int64), len(classes))
+    highest = means == means.max(axis=1, keepdims=True)
+    own = classes[None, :] == query_ids[:, None]
+    hits: Values = (highest & own).sum(axis=1) / highest.sum(axis=1)
     return hits
 
 
-def nearest_class(scores: npt.NDArray[np.floating], gallery_ids: Ids) -> npt.NDArray[np.int64]:
-    """Return the position, among the sorted classes, of the one with the highest mean score."""
-    _, code = np.unique(gallery_ids, return_inverse=True)
-    order = np.argsort(code, kind="stable")
-    counts = np.bincount(code)
-    starts = np.cumsum(counts) - counts
-    sums = np.add.reduceat(scores[:, order].astype(np.float64), starts, axis=1)
-    # float32 again: means that are equal but for rounding have to tie.
-    best: npt.NDArray[np.int64] = (sums / counts).astype(np.float32).argmax(axis=1)
+def nearest_class(scores: Scores, gallery_ids: Ids) -> Positions:
+    """Return the position, among the sorted classes, of the (first) one with the highest mean."""
+    classes, code = np.unique(gallery_ids, return_inverse=True)
+    means = pair_scores(scores).class_means(code.astype(np.int64), len(classes))
+    best: Positions = means.argmax(axis=1)
     return best
 
 
@@ -210,37 +240,3 @@ def balanced_weights(query_ids: Ids) -> Values:
     _, code = np.unique(query_ids, return_inverse=True)
     weights: Values = 1.0 / np.bincount(code)[code]
     return weights
-
-
-def below(
-    ordered: npt.NDArray[np.floating], values: npt.NDArray[np.floating]
-) -> npt.NDArray[np.float64]:
-    """Count the entries of a sorted array below each value, equal ones half."""
-    left = np.searchsorted(ordered, values, "left")
-    return (left + np.searchsorted(ordered, values, "right")) / 2
-
-
-def _counts(
-    query_ids: Ids, gallery_ids: Ids
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the numbers of right and of wrong candidates of each query."""
-    right = count_right(query_ids, gallery_ids)
-    wrong = len(gallery_ids) - right
-    for counts, what in ((right, "candidate of its own identity"), (wrong, "distractor")):
-        if (counts == 0).any():
-            first = int(np.flatnonzero(counts == 0)[0])
-            raise NeuroalignError(
-                f"The gallery of {len(gallery_ids)} items has no {what} for "
-                f"{int((counts == 0).sum())} of {len(query_ids)} queries (first: query {first}, "
-                f"{query_ids[first]!s}). Leave these queries out, or complete the gallery."
-            )
-    return right, wrong
-
-
-def count_right(query_ids: Ids, gallery_ids: Ids) -> npt.NDArray[np.int64]:
-    """Return how many gallery items have each query's identity."""
-    known, counts = np.unique(gallery_ids, return_counts=True)
-    if len(known) == 0:
-        return np.zeros(len(query_ids), np.int64)
-    place = np.minimum(np.searchsorted(known, query_ids), len(known) - 1)
-    return np.where(known[place] == query_ids, counts[place], 0).astype(np.int64)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,29 +12,76 @@ import pandas as pd
 
 from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.bootstrap import Interval, bootstrap_interval, paired_difference
-from neuroalign.evaluation.chance import (
-    CHANCE_TWO_WAY,
-    chance_class_accuracy,
-    chance_top_k,
-    chance_two_way_from_retrieved,
-)
+from neuroalign.evaluation.chance import chance_class_accuracy, chance_median_rank
 from neuroalign.evaluation.influence import GalleryInfluence
-from neuroalign.evaluation.metrics import (
-    Values,
-    balanced_weights,
-    class_accuracy,
-    count_right,
-    top_k,
-    two_way,
-    two_way_from_retrieved,
-)
+from neuroalign.evaluation.median import median_interval
+from neuroalign.evaluation.metrics import balanced_weights, class_accuracy
+from neuroalign.evaluation.pairs import Block, Cosines, PairScores, pair_scores
+from neuroalign.evaluation.ranks import Ranks, RightCandidates, Values
+from neuroalign.evaluation.retrieved import FirstRetrieved, judge_vectors
 from neuroalign.retrieval.embeddings import Embeddings
-from neuroalign.retrieval.gallery import cosine_blocks, same_space, stable_top_k
+from neuroalign.retrieval.gallery import same_space
 
-_KS = (1, 5)
 Blocks = Iterable[tuple[slice, npt.NDArray[np.floating]]]
 Codes = npt.NDArray[np.int64]
+Metric = Literal[
+    "top1",
+    "top5",
+    "class_top1",
+    "class_top5",
+    "class_accuracy",
+    "balanced_accuracy",
+    "two_way_embedding",
+    "two_way_retrieved",
+    "median_rank",
+    "mean_reciprocal_rank",
+    "class_average_precision",
+    "k_way",
+    "k_way_resampled",
+]
+#: What is computed unless a protocol says otherwise.
+USUAL: tuple[Metric, ...] = (
+    "top1",
+    "top5",
+    "class_top1",
+    "class_top5",
+    "class_accuracy",
+    "balanced_accuracy",
+    "two_way_embedding",
+    "two_way_retrieved",
+)
 _SHARE_OR_DIFFERENCE = (-1.0, 1.0)
+_BY_ITEM: Mapping[str, Callable[[Ranks], Values]] = {
+    "top1": lambda r: r.top_k(1),
+    "top5": lambda r: r.top_k(5),
+    "median_rank": Ranks.best_rank,
+    "mean_reciprocal_rank": Ranks.reciprocal_rank,
+}
+_BY_CLASS: Mapping[str, Callable[[Ranks], Values]] = {
+    "class_top1": lambda r: r.top_k(1),
+    "class_top5": lambda r: r.top_k(5),
+    "class_average_precision": Ranks.average_precision,
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of a retrieval.
+
+    Attributes
+    ----------
+    metrics : those to compute, as far as the items allow
+    ties : `shared`: the mean over the orders of equal scores; `last`: right ones come last
+    k, resamples, draw_seed : the k-way choice (see `Ranks.k_way_resampled`)
+    by_person : people are a second level of chance in intervals
+    """
+
+    metrics: tuple[Metric, ...] = USUAL
+    ties: Literal["shared", "last"] = "shared"
+    k: int = 2
+    resamples: int = 30
+    draw_seed: int = 0
+    by_person: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +128,10 @@ class QueryValues:
     note : str
     balance : ndarray of shape (n,), optional
         Classes that count alike in the mean, whatever their size.
+    people : ndarray of shape (n,), optional
+        Whose query each is, where people are a second level of chance.
+    level : float, optional
+        The score is the median over queries, and this its chance level; else it is the mean.
     gallery : GalleryValues, optional
         What each candidate contributes, where the candidates were sampled too.
     """
@@ -94,6 +145,8 @@ class QueryValues:
     note: str = ""
     balance: Codes | None = None
     gallery: GalleryValues | None = None
+    people: npt.NDArray[Any] | None = None
+    level: float | None = None
 
     @property
     def weights(self) -> Values:
@@ -101,20 +154,29 @@ class QueryValues:
         return np.ones(len(self.values)) if self.balance is None else balanced_weights(self.balance)
 
     def interval(self, *, n_boot: int = 1000, seed: int = 0) -> Interval:
-        """Return the mean with its 95 % cluster-bootstrap interval.
+        """Return the mean (or median) with its 95 % cluster-bootstrap interval.
 
         Where candidates were sampled too, the deviations of both sides add up as those of
         independent samples.
         """
+        if self.level is not None:
+            return median_interval(self.values, self.clusters, n_boot=n_boot, seed=seed)
         over_queries = bootstrap_interval(
-            self.values, self.clusters, weights=self.weights, n_boot=n_boot, seed=seed
+            self.values,
+            self.clusters,
+            people=self.people,
+            weights=self.weights,
+            n_boot=n_boot,
+            seed=seed,
         )
         if self.gallery is None:
             return over_queries
         return widened(over_queries, self.gallery.interval(n_boot=n_boot, seed=seed))
 
     def mean_chance(self) -> float:
-        """Return the chance level of the mean."""
+        """Return the chance level of the mean (or median)."""
+        if self.level is not None:
+            return self.level
         return float(np.average(self.chance, weights=self.weights))
 
     def among(self, chosen: npt.NDArray[np.bool_]) -> QueryValues:
@@ -127,6 +189,7 @@ class QueryValues:
             chance=self.chance[keep],
             clusters=self.clusters[keep],
             balance=None if self.balance is None else self.balance[keep],
+            people=None if self.people is None else self.people[keep],
         )
 
 
@@ -145,10 +208,15 @@ def compare(
             f"A paired comparison needs one metric on the same queries: got {ours.metric} on "
             f"{len(ours.positions)} and {theirs.metric} on {len(theirs.positions)} queries."
         )
+    if ours.level is not None:
+        return median_interval(
+            ours.values, ours.clusters, minus=theirs.values, n_boot=n_boot, seed=seed
+        )
     difference = paired_difference(
         ours.values,
         theirs.values,
         ours.clusters,
+        people=ours.people,
         weights=ours.weights,
         n_boot=n_boot,
         seed=seed,
@@ -166,6 +234,7 @@ def retrieval_values(
     pictures: Embeddings | None = None,
     *,
     cluster: Sequence[str] | None = None,
+    asked: Asked | None = None,
 ) -> dict[str, QueryValues]:
     """Score each query of a retrieval by cosine.
 
@@ -179,6 +248,8 @@ def retrieval_values(
     cluster : sequence of str, optional
         Columns of the queries' items that name the unit of the bootstrap. Default: the picture;
         where it is not known, the block if there is such a column, else the single query.
+    asked : Asked, optional
+        Metrics, tie rule, candidates; the usual ones unless given.
 
     Returns
     -------
@@ -191,27 +262,31 @@ def retrieval_values(
         The spaces differ, or nothing tells which candidates are right.
     """
     same_space(queries, gallery)
-    blocks = cosine_blocks(queries.vectors, gallery.vectors)
-    return query_values(blocks, queries.items, gallery.items, pictures, cluster=cluster)
+    cosines = Cosines(queries.vectors, gallery.vectors)
+    return query_values(
+        cosines, queries.items, gallery.items, pictures, cluster=cluster, asked=asked
+    )
 
 
 def query_values(
-    blocks: Blocks,
+    scores: PairScores | npt.ArrayLike,
     queries: pd.DataFrame,
     gallery: pd.DataFrame,
     pictures: Embeddings | None = None,
     *,
     cluster: Sequence[str] | None = None,
+    asked: Asked | None = None,
 ) -> dict[str, QueryValues]:
-    """Score each query from blocks of scores; see `retrieval_values`.
+    """Score each query from the scores of all pairs; see `retrieval_values`.
 
     Parameters
     ----------
-    blocks : iterable of (slice, ndarray of shape (n_part, n_gallery))
-        Scores, higher is better, that together cover all queries.
+    scores : PairScores or ndarray of shape (n_queries, n_gallery)
+        Higher is better.
     queries, gallery : pandas.DataFrame
         The items: columns `stimulus` and `label`.
     """
+    asked = asked or Asked()
     n_queries, n_gallery = len(queries), len(gallery)
     if n_queries == 0 or n_gallery < 2:
         raise NeuroalignError(
@@ -226,68 +301,144 @@ def query_values(
             "Some queries or candidates have no `stimulus`, and some have no `label`: nothing "
             "tells which candidates are right. Give each item its picture, or each its class."
         )
-    with_item, with_class = _scorable(items), _scorable(classes)
-    shared = items if with_item is not None else classes
-    with_pair = with_item if with_item is not None else with_class
-
-    best = np.empty((n_queries, min(max(_KS), n_gallery)), np.int64)
+    by_item, by_class = _right(items), _right(classes)
+    pairs = pair_scores(scores)
+    clusters = _clusters(queries, cluster)
+    wanted = set(asked.metrics)
+    note = ""
+    if by_item is None:
+        note = "over classes: " + (
+            "the picture is not known" if items is None else "no picture is on both sides"
+        )
+    passes = [
+        _Pass(by_item, {m: f for m, f in _BY_ITEM.items() if m in wanted}, asked),
+        _Pass(by_class, {m: f for m, f in _BY_CLASS.items() if m in wanted}, asked),
+    ]
+    shared = passes[0] if by_item is not None else passes[1]
+    if "two_way_embedding" in wanted:
+        shared.functions["two_way_embedding"] = Ranks.two_way
+    if "k_way" in wanted:
+        shared.functions["k_way"] = lambda r: r.k_way(asked.k)
+    shared.keep = "k_way_resampled" in wanted
+    retrieved = None
+    if pictures is not None and "two_way_retrieved" in wanted:
+        retrieved = _first_retrieved(queries, gallery, items, classes, pictures, asked)
     # Recordings of a class are a sample of what that class can call forth: where only classes are
     # known, a score over many queries still hangs on which recordings happen to be candidates.
-    sampled = gallery["subject"].notna().all()
+    sampled = gallery["subject"].notna().all() and "two_way_embedding" in wanted
     by_recording = None
-    if sampled and with_item is None and classes is not None and with_class is not None:
+    if sampled and by_item is None and classes is not None and by_class is not None:
         by_recording = GalleryInfluence(classes[1])
-    pair, nearest = np.full(n_queries, np.nan), np.full(n_queries, np.nan)
-    for part, scores in blocks:
-        best[part] = stable_top_k(scores, best.shape[1])
-        for out, metric, ids, usable in (
-            (pair, two_way, shared, with_pair),
-            (nearest, class_accuracy, classes, with_class),
-        ):
-            if ids is not None and usable is not None:
-                rows = np.arange(part.start, part.stop)[usable[part]]
-                out[rows] = metric(scores[usable[part]], ids[0][rows], ids[1])
-        if by_recording is not None and classes is not None and with_class is not None:
-            by_recording.add(scores[with_class[part]], classes[0][part][with_class[part]])
 
-    found = _Found(n_queries, n_gallery, _clusters(queries, cluster))
-    for prefix, ids, usable in (("", items, with_item), ("class_", classes, with_class)):
-        if ids is not None and usable is not None:
-            for k in _KS:
-                if k < n_gallery:
-                    level = chance_top_k(*ids, k)
-                    found.add(f"{prefix}top{k}", top_k(best, *ids, k), level, usable)
-    if classes is not None and with_class is not None:
-        level_class = chance_class_accuracy(classes[1])
-        found.add("class_accuracy", nearest, level_class, with_class)
-        found.add("balanced_accuracy", nearest, level_class, with_class, balance=classes[0])
-    if with_pair is not None:
-        why = ""
-        if with_item is None:
-            why = "over classes: " + (
-                "the picture is not known" if items is None else "no picture is on both sides"
-            )
-        found.add("two_way_embedding", pair, CHANCE_TWO_WAY, with_pair, why)
-        if by_recording is not None:
-            score = found.metrics["two_way_embedding"]
-            found.metrics["two_way_embedding"] = replace(
-                score, gallery=GalleryValues(by_recording.values(), _clusters(gallery, None))
-            )
-    if pictures is not None:
-        _add_retrieved(found, queries, gallery, items, classes, best[:, 0], pictures)
+    passes = [p for p in passes if p.right is not None and (p.functions or p.keep)]
+    width = max((p.right.width for p in passes if p.right is not None), default=1)
+    for block in pairs.blocks(width):
+        for each in passes[::-1]:  # many classmates ask for exact scores, which then serve all
+            each.add(block)
+        if retrieved is not None:
+            retrieved.add(block)
+        if by_recording is not None and classes is not None and by_class is not None:
+            usable = by_class.usable[block.part]
+            by_recording.add(block.exact[usable], classes[0][block.part][usable])
+
+    found = _Found(n_queries, n_gallery, clusters, queries if asked.by_person else None)
+    for each in passes:
+        each.report(found, note if each is shared else "")
+    if "median_rank" in found.metrics and items is not None:
+        score = found.metrics["median_rank"]
+        found.metrics["median_rank"] = replace(score, level=chance_median_rank(*items))
+    if classes is not None and by_class is not None:
+        of_class = wanted & {"class_accuracy", "balanced_accuracy"}
+        if of_class:
+            nearest, level = class_accuracy(pairs, *classes), chance_class_accuracy(classes[1])
+            if "class_accuracy" in wanted:
+                found.add("class_accuracy", nearest, level, by_class.usable)
+            if "balanced_accuracy" in wanted:
+                found.add("balanced_accuracy", nearest, level, by_class.usable, balance=classes[0])
+    if by_recording is not None:
+        score = found.metrics["two_way_embedding"]
+        found.metrics["two_way_embedding"] = replace(
+            score, gallery=GalleryValues(by_recording.values(), _clusters(gallery, None))
+        )
+    if retrieved is not None:
+        over = "" if items is not None else "over classes (mean picture embeddings)"
+        every = np.ones(n_queries, bool)
+        found.add("two_way_retrieved", retrieved.values(), retrieved.chance(), every, over)
     if not found.metrics:
         raise NeuroalignError(
             "No metric can be computed: queries and candidates share neither a picture nor a "
             "class, and no picture embeddings were given to compare them by."
         )
-    return found.metrics
+    return {m: found.metrics[m] for m in asked.metrics if m in found.metrics}
+
+
+class _Pass:
+    """The metrics that the ranks of right candidates determine, as blocks of scores pass by."""
+
+    def __init__(
+        self,
+        right: RightCandidates | None,
+        functions: Mapping[str, Callable[[Ranks], Values]],
+        asked: Asked,
+    ) -> None:
+        self.right, self.functions, self.keep = right, dict(functions), False
+        self._asked = asked
+        self._values: dict[str, Values] = {}
+        self._kept: list[Ranks] = []
+
+    def add(self, block: Block) -> None:
+        """Take in the scores of some queries."""
+        assert self.right is not None
+        ranks = self.right.ranks(block)
+        if self._asked.ties == "last":
+            ranks = ranks.last()
+        usable = self.right.usable[block.part]
+        ranks = ranks.take(usable)
+        for metric, function in self.functions.items():
+            values = self._values.setdefault(metric, np.full(len(self.right.usable), np.nan))
+            values[block.rows[usable]] = function(ranks)
+        if self.keep:
+            self._kept.append(ranks)
+
+    def report(self, found: _Found, note: str) -> None:
+        """Hand over the values with their chance levels: those of equal scores."""
+        right = self.right
+        assert right is not None
+        random = right.tied_ranks().take(right.usable)
+        for metric, function in self.functions.items():
+            k = {"top5": 5, "class_top5": 5}.get(metric, 1)
+            if k >= found.n_gallery:
+                continue
+            chance = np.full(len(right.usable), np.nan)
+            chance[right.usable] = function(random)
+            pairwise = metric in ("two_way_embedding", "k_way")
+            found.add(metric, self._values[metric], chance, right.usable, note if pairwise else "")
+        if self.keep:
+            asked = self._asked
+            values = np.full(len(right.usable), np.nan)
+            values[right.usable] = Ranks.join(self._kept).k_way_resampled(
+                asked.k,
+                resamples=asked.resamples,
+                seed=asked.draw_seed,
+                keys=found.clusters[right.usable],
+            )
+            found.add("k_way_resampled", values, 1 / asked.k, right.usable, note)
 
 
 class _Found:
     """The metrics of one retrieval, as they are found."""
 
-    def __init__(self, n_queries: int, n_gallery: int, clusters: npt.NDArray[Any]) -> None:
+    def __init__(
+        self,
+        n_queries: int,
+        n_gallery: int,
+        clusters: npt.NDArray[Any],
+        people: pd.DataFrame | None,
+    ) -> None:
         self.n_queries, self.n_gallery, self.clusters = n_queries, n_gallery, clusters
+        self.people: npt.NDArray[Any] | None = None
+        if people is not None and people["subject"].notna().all():
+            self.people = people["subject"].astype(str).to_numpy(str)
         self.metrics: dict[str, QueryValues] = {}
 
     def add(
@@ -313,63 +464,27 @@ class _Found:
             self.n_gallery,
             note,
             None if balance is None else balance[rows],
+            people=None if self.people is None else self.people[rows],
         )
 
 
-def _add_retrieved(
-    found: _Found,
+def _first_retrieved(
     queries: pd.DataFrame,
     gallery: pd.DataFrame,
     items: tuple[Codes, Codes] | None,
     classes: tuple[Codes, Codes] | None,
-    first: Codes,
     pictures: Embeddings,
-) -> None:
-    """Add `two_way_retrieved`, over pictures or else over classes; it needs three of them."""
+    asked: Asked,
+) -> FirstRetrieved | None:
+    """Prepare `two_way_retrieved`, over pictures or else over classes; it needs three of them."""
     ids, column = (items, "stimulus") if items is not None else (classes, "label")
     assert ids is not None
-    candidates, place, multiplicity = np.unique(ids[1], return_inverse=True, return_counts=True)
-    if len(candidates) < 3:
-        return
+    if len(np.unique(ids[1])) < 3:
+        return None
     names = pd.concat([queries[column], gallery[column]], ignore_index=True).map(str)
-    codes, where = np.unique(np.concatenate(ids), return_index=True)
+    _, where = np.unique(np.concatenate(ids), return_index=True)
     vectors = judge_vectors(pictures, column, list(names.iloc[where]))
-    spot = np.searchsorted(candidates, ids[0])
-    spot = np.minimum(spot, len(candidates) - 1)
-    own = np.where(candidates[spot] == ids[0], spot, -1)
-    mine, theirs = (
-        vectors[np.searchsorted(codes, ids[0])],
-        vectors[np.searchsorted(codes, candidates)],
-    )
-    found.add(
-        "two_way_retrieved",
-        two_way_from_retrieved(mine, theirs, own, place[first]),
-        chance_two_way_from_retrieved(mine, theirs, own, multiplicity),
-        np.ones(len(queries), bool),
-        "" if items is not None else "over classes (mean picture embeddings)",
-    )
-
-
-def judge_vectors(
-    pictures: Embeddings, column: str, names: Sequence[str]
-) -> npt.NDArray[np.float32]:
-    """Return the unit embedding of each picture, or the mean one of each class."""
-    keys = pictures.items[column].map(str).to_numpy()
-    known, code = np.unique(keys, return_inverse=True)
-    missing = sorted(set(names) - set(known.tolist()))
-    if missing:
-        raise NeuroalignError(
-            f"The picture embeddings lack {len(missing)} of {len(names)} {column} values that the "
-            f"queries or the gallery name (first: {missing[:3]}). Embed these pictures too."
-        )
-    sums = np.zeros((len(known), pictures.vectors.shape[1]))
-    np.add.at(sums, code, pictures.vectors)
-    chosen = sums[np.searchsorted(known, np.asarray(names))]
-    norms = np.linalg.norm(chosen, axis=1, keepdims=True)
-    if (norms == 0).any():
-        raise NeuroalignError("The pictures of a class have a zero mean: it has no direction.")
-    unit: npt.NDArray[np.float32] = (chosen / norms).astype(np.float32)
-    return unit
+    return FirstRetrieved(*ids, vectors, last=asked.ties == "last")
 
 
 def identity_codes(
@@ -383,13 +498,12 @@ def identity_codes(
     return codes[: len(queries)], codes[len(queries) :]
 
 
-def _scorable(ids: tuple[Codes, Codes] | None) -> npt.NDArray[np.bool_] | None:
-    """Return which queries have a right candidate and a distractor; None if no query has."""
+def _right(ids: tuple[Codes, Codes] | None) -> RightCandidates | None:
+    """Return the right candidates of each query; None if no query has any."""
     if ids is None:
         return None
-    right = count_right(*ids)
-    usable: npt.NDArray[np.bool_] = (right > 0) & (right < len(ids[1]))
-    return usable if usable.any() else None
+    right = RightCandidates(*ids)
+    return right if right.usable.any() else None
 
 
 def _clusters(queries: pd.DataFrame, columns: Sequence[str] | None) -> npt.NDArray[Any]:

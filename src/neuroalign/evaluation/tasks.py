@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,12 +10,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from neuroalign.errors import NeuroalignError
-from neuroalign.evaluation.queries import Blocks, QueryValues, query_values
+from neuroalign.evaluation.pairs import Cosines, Matrix, PairScores
+from neuroalign.evaluation.queries import Asked, QueryValues, query_values
 from neuroalign.evaluation.scores import Score
 from neuroalign.retrieval.embeddings import Embeddings
-from neuroalign.retrieval.gallery import BLOCK_BYTES, cosine_blocks, same_space
-
-_Positions = npt.NDArray[np.int64]
+from neuroalign.retrieval.gallery import same_space
 
 
 def score_retrieval(
@@ -30,6 +29,7 @@ def score_retrieval(
     pictures: Embeddings | None = None,
     cluster: Sequence[str] | None = None,
     ceiling: Sequence[Score] = (),
+    asked: Asked | None = None,
     simulated: bool = False,
     n_boot: int = 1000,
     seed: int = 0,
@@ -52,6 +52,8 @@ def score_retrieval(
         The unit of the bootstrap; see `retrieval_values`.
     ceiling : sequence of Score
         The ideal observer's scores of the same task, whose values are set beside ours.
+    asked : Asked, optional
+        Metrics, tie rule, candidates; the usual ones unless given.
     simulated : bool
         Whether the recordings are simulated.
     n_boot, seed : int
@@ -68,15 +70,21 @@ def score_retrieval(
         The spaces differ, or nothing tells which candidates are right.
     """
     same_space(queries, gallery)
-
-    def blocks(columns: _Positions) -> Blocks:
-        return cosine_blocks(queries.vectors, gallery.vectors[columns])
-
+    cosines = Cosines(queries.vectors, gallery.vectors)
     described = Score(
         task, source, target, model, "", 0, 0, 0, 0, 0, 0, items=items, simulated=simulated
     )
     return _score(
-        blocks, queries.items, gallery.items, described, pictures, cluster, ceiling, n_boot, seed
+        cosines,
+        queries.items,
+        gallery.items,
+        described,
+        pictures,
+        cluster,
+        ceiling,
+        asked,
+        n_boot,
+        seed,
     )
 
 
@@ -93,6 +101,7 @@ def score_matrix(
     pictures: Embeddings | None = None,
     cluster: Sequence[str] | None = None,
     ceiling: Sequence[Score] = (),
+    asked: Asked | None = None,
     simulated: bool = False,
     n_boot: int = 1000,
     seed: int = 0,
@@ -105,7 +114,7 @@ def score_matrix(
         Higher is better: log-likelihoods of an ideal observer, decision values, similarities.
     queries, gallery : pandas.DataFrame
         The items, with the columns `subject`, `stimulus` and `label`.
-    task, source, target, model, items, pictures, cluster, ceiling, simulated, n_boot, seed
+    task, source, target, model, items, pictures, cluster, ceiling, asked, simulated, n_boot, seed
         As in `score_retrieval`.
 
     Returns
@@ -123,30 +132,19 @@ def score_matrix(
             f"`scores` has the shape {matrix.shape}, but there are {len(queries)} queries and "
             f"{len(gallery)} candidates."
         )
-    if not np.isfinite(matrix).all():
-        row, column = np.argwhere(~np.isfinite(matrix))[0]
-        raise NeuroalignError(
-            f"`scores` holds NaN or infinite values (first: query {row}, candidate {column}); "
-            "they cannot be ranked."
-        )
-
-    def blocks(columns: _Positions) -> Iterator[tuple[slice, npt.NDArray[np.floating]]]:
-        step = max(1, BLOCK_BYTES // (8 * max(1, len(columns))))
-        for start in range(0, len(matrix), step):
-            stop = min(start + step, len(matrix))
-            yield slice(start, stop), matrix[start:stop, columns]
-
+    pairs = Matrix(matrix)
     described = Score(
         task, source, target, model, "", 0, 0, 0, 0, 0, 0, items=items, simulated=simulated
     )
     return _score(
-        blocks,
+        pairs,
         queries.reset_index(drop=True),
         gallery.reset_index(drop=True),
         described,
         pictures,
         cluster,
         ceiling,
+        asked,
         n_boot,
         seed,
     )
@@ -210,18 +208,18 @@ def _log_ratio(upper: float, lower: float) -> float:
 
 
 def _score(
-    blocks: Callable[[_Positions], Blocks],
+    scores: PairScores,
     queries: pd.DataFrame,
     gallery: pd.DataFrame,
     described: Score,
     pictures: Embeddings | None,
     cluster: Sequence[str] | None,
     ceiling: Sequence[Score],
+    asked: Asked | None,
     n_boot: int,
     seed: int,
 ) -> list[Score]:
-    everything = np.arange(len(gallery))
-    found = query_values(blocks(everything), queries, gallery, pictures, cluster=cluster)
+    found = query_values(scores, queries, gallery, pictures, cluster=cluster, asked=asked)
     people = {"all": found}
     if queries["subject"].notna().any():
         for subject in queries["subject"].dropna().unique():
@@ -233,7 +231,7 @@ def _score(
             if len(mine) > 1:
                 part = gallery.iloc[mine]
                 people[str(subject)] = query_values(
-                    blocks(mine), queries, part, pictures, cluster=cluster
+                    scores.among(mine), queries, part, pictures, cluster=cluster, asked=asked
                 )
     best: dict[tuple[str, ...], float] = {
         (s.task, s.source, s.target, s.metric, s.subject, s.items): s.value for s in ceiling

@@ -1,0 +1,77 @@
+"""The median over queries, drawn again: for ranks, which have no bounds to speak of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neuroalign.evaluation.bootstrap import Interval
+
+_DRAWS = 2 * 2**20
+
+
+def median_interval(
+    values: npt.NDArray[np.float64],
+    clusters: npt.NDArray[Any],
+    *,
+    minus: npt.NDArray[np.float64] | None = None,
+    n_boot: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Return the median with its percentile cluster-bootstrap interval.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_queries,)
+    clusters : ndarray of shape (n_queries,)
+        The unit that is drawn again.
+    minus : ndarray of shape (n_queries,), optional
+        Another model's values: the median of `values` less that of these, drawn together.
+    n_boot, level, seed
+        As in `bootstrap_interval`.
+
+    Returns
+    -------
+    Interval
+    """
+    names, code = np.unique(clusters, return_inverse=True)
+    sides = [np.asarray(v, np.float64) for v in (values, minus) if v is not None]
+    value = _difference([np.array([np.median(v)]) for v in sides])[0]
+    rng = np.random.default_rng(seed)
+    orders = [np.argsort(v, kind="stable") for v in sides]
+    step = max(1, _DRAWS // len(code))
+    drawn = []
+    for start in range(0, n_boot, step):
+        rows = min(step, n_boot - start)
+        chosen = (
+            rng.integers(0, len(names), (rows, len(names))) + len(names) * np.arange(rows)[:, None]
+        )
+        counts = np.bincount(chosen.ravel(), minlength=rows * len(names)).reshape(rows, -1)
+        drawn.append(
+            _difference(
+                [_medians(v[o], counts[:, code[o]]) for v, o in zip(sides, orders, strict=True)]
+            )
+        )
+    low, high = np.quantile(np.concatenate(drawn), [(1 - level) / 2, (1 + level) / 2])
+    return Interval(
+        float(value), min(float(low), float(value)), max(float(high), float(value)), len(names)
+    )
+
+
+def _difference(sides: list[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    return sides[0] if len(sides) == 1 else sides[0] - sides[1]
+
+
+def _medians(
+    ordered: npt.NDArray[np.float64], counts: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """Return the median of sorted values, each as often as `counts` (draws, values) says."""
+    until = counts.cumsum(axis=1)
+    total = until[:, -1:]
+    low = (until < (total + 1) // 2).sum(axis=1)
+    high = (until < total // 2 + 1).sum(axis=1)
+    found: npt.NDArray[np.float64] = (ordered[low] + ordered[high]) / 2
+    return found
