@@ -27,7 +27,7 @@ ALPHA = 0.01
 SMALL = 0.01
 _DRAWS = 999
 _MOST_CLASSES = 64
-_TREES = 50
+_TREES = 20
 _FEATURE_SETS = {"session, run, block or time": TIME, "the place within its run": PLACE_IN_RUN}
 
 _Ints = npt.NDArray[np.int64]

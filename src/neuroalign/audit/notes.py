@@ -94,14 +94,16 @@ def overlapping_trials(material: Material) -> Iterator[Finding | Skipped]:
         gap = np.diff(table["onset_s"].to_numpy(np.float64))
         # Onsets that start anew within a run belong to different recordings of the same name.
         close = same_run & (gap >= 0) & (gap < length) & (test[1:] != test[:-1])
-        if close.any():
+        ends = np.concatenate([[False], close]) | np.concatenate([close, [False]])
+        count = int((ends & test).sum())
+        if count:
             yield Finding(
                 OVERLAPPING_TRIALS,
                 "warning",
                 modality,
-                f"{int(close.sum())} test trials begin or end within a training trial (trials are "
+                f"{count} of {int(test.sum())} test trials overlap with a training trial (trials are "
                 f"{length:.2f} s long)",
-                int(close.sum()),
+                count,
                 int(test.sum()),
                 "They share samples, and what lingers from one trial is in the next.",
                 "hold out whole runs (`neuroalign split --by run`).",

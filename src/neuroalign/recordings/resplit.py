@@ -190,12 +190,16 @@ def _fit(recordings: Recordings, positions: npt.NDArray[np.int64], subject: str)
 
 def _link_others(source: Path, folder: Path) -> None:
     """Take along what lies beside the recordings: findings, the truth of a simulation."""
-    for file in sorted(source.iterdir()):
-        if file.is_file() and file.name not in _OWN_FILES and not file.name.startswith("."):
-            _link(file, folder / file.name)
+    for path in sorted(source.iterdir()):
+        if path.name in _OWN_FILES or path.name.startswith("."):
+            continue
+        if path.is_dir():
+            shutil.copytree(path, folder / path.name, copy_function=_link)
+        else:
+            _link(path, folder / path.name)
 
 
-def _link(source: Path, target: Path) -> None:
+def _link(source: str | Path, target: str | Path) -> None:
     try:
         os.link(source, target)
     except OSError:  # another disk, or a file system without links
