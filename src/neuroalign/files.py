@@ -44,12 +44,13 @@ def atomic_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
         partial.chmod(0o755)  # mkdtemp is private; results are as open as their parent folder
         with _explained(out):
             yield partial
-            _replace(partial, out)
+            move_into_place(partial, out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _replace(partial: Path, out: Path) -> None:
+def move_into_place(partial: Path, out: Path) -> None:
+    """Rename a complete folder to `out`; what was there goes once the new one is in its place."""
     if not out.exists():
         partial.rename(out)
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,6 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from neuroalign.errors import NeuroalignError
+
+_PERSON = re.compile(r"[A-Za-z]*-?[A-Za-z]*[0-9]+,?")
 
 
 class Modality(StrEnum):
@@ -51,6 +54,13 @@ class ZScore(StrEnum):
 Out = Annotated[Path, typer.Option("--out", help="The folder to make.")]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace the folder if it exists, once complete.")
+]
+Subjects = Annotated[
+    str | None, typer.Option("--subjects", help="Only these people: --subjects 1 2 5 or 1,2,5.")
+]
+Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Processes.")]
+Dask = Annotated[
+    str | None, typer.Option("--dask", help="A Dask scheduler's address: tcp://10.0.0.1:8786.")
 ]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 TestRuns = Annotated[
@@ -99,3 +109,19 @@ def held_out(text: str) -> Any:
         return float(text)
     except ValueError:
         return listed(text)
+
+
+def join_listed(arguments: list[str]) -> list[str]:
+    """Write `--subjects 1 2 5` as `--subjects 1,2,5`: an option takes one value.
+
+    What follows belongs to the list as long as it looks like the name of a person: letters and
+    a number ("1", "sub-01", "P3"), and no file or folder of that name lies here.
+    """
+    joined: list[str] = []
+    for argument in arguments:
+        in_list = len(joined) > 1 and joined[-2] == "--subjects"
+        if in_list and _PERSON.fullmatch(argument) and not Path(argument).exists():
+            joined[-1] += f",{argument}"
+        else:
+            joined.append(argument)
+    return joined

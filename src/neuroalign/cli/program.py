@@ -10,9 +10,11 @@ import typer
 from rich.markup import escape
 
 from neuroalign import __version__
-from neuroalign.cli import runs, simulation
+from neuroalign.cli import datasets, runs, simulation
+from neuroalign.cli.arguments import join_listed
 from neuroalign.cli.output import err_console, is_further_process, out_console
 from neuroalign.cli.prepare import prepare
+from neuroalign.cli.readers import add_reader_commands
 from neuroalign.errors import NeuroalignError
 
 # Each command imports what it needs: `neuroalign --help` must not wait for PyTorch and MNE.
@@ -22,6 +24,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="EEG, MEG and fMRI in one picture space: decoding, encoding and modality conversion.",
 )
+app.command("datasets")(datasets.datasets_command)
+app.command("doctor")(datasets.doctor_command)
 app.add_typer(prepare, name="prepare")
 app.command("simulate")(simulation.simulate_command)
 app.command("power")(simulation.power_command)
@@ -61,7 +65,9 @@ def main() -> None:
 def run_command(arguments: list[str]) -> int:
     """Run one command and return its exit status: 0, or 2 with an explanation on stderr."""
     try:
-        status = app(arguments, prog_name="neuroalign", standalone_mode=False)
+        if arguments[:1] == ["prepare"]:
+            add_reader_commands(prepare)
+        status = app(join_listed(arguments), prog_name="neuroalign", standalone_mode=False)
     except typer.Exit as error:
         return error.exit_code
     except _UsageError as error:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-Severity = Literal["note", "warning", "error"]
+Severity = Literal["note", "warning", "error", "fatal"]
 Signals = npt.NDArray[np.float64]
 
 _FLAT_S = 1.0
@@ -28,8 +28,9 @@ class Finding:
     where : str
         The recording, and the channel where it concerns one.
     what : str
-    severity : {"note", "warning", "error"}
-        "error": this recording or channel cannot be used as it is.
+    severity : {"note", "warning", "error", "fatal"}
+        "error": this recording or channel cannot be used as it is; "fatal": nothing can be
+        prepared before it is put right.
     count : int
         How many events, samples, seconds or channels it concerns (`what` says which).
     channel : str or None
@@ -64,7 +65,7 @@ def inspect_recording(raw: Any, events: pd.DataFrame, where: str = "") -> list[F
     found = list(_inspect_events(events, data.shape[1], float(raw.info["sfreq"]), where))
     found += _inspect_marks(raw, where)
     found += _inspect_signals(data, float(raw.info["sfreq"]), tuple(picked.ch_names), where)
-    return sorted(found, key=lambda f: ("error", "warning", "note").index(f.severity))
+    return sorted(found, key=lambda f: ("fatal", "error", "warning", "note").index(f.severity))
 
 
 def _inspect_events(

@@ -178,6 +178,14 @@ class RecordingsWriter:
         """Keep a further table, such as the findings about the raw files, as `<name>.tsv`."""
         table.to_csv(self._partial / f"{name}.tsv", sep="\t", index=False)
 
+    def add_array(self, name: str, subject: str, array: npt.ArrayLike) -> None:
+        """Keep a further array of a person, such as the noise ceiling SNR of each voxel.
+
+        It becomes `<name>/<subject>.npy`.
+        """
+        (self._partial / name).mkdir(exist_ok=True)
+        np.save(self._partial / name / f"{subject}.npy", np.asarray(array))
+
     def _check_axes(self, subject: str, data: npt.NDArray[Any]) -> None:
         if data.ndim != len(self.info.axes) + 1:
             raise NeuroalignError(
@@ -201,7 +209,7 @@ class RecordingsWriter:
             raise NeuroalignError(f"{subject!r} cannot name a subject: it must be a file name.")
         path = self._partial / "signals" / f"{subject}.npy"
         stream = _Stream(path.open("wb"), tuple(shape))
-        _write_header(stream.file, self.dtype, (0, *shape))
+        write_header(stream.file, self.dtype, (0, *shape))
         self._streams[subject] = stream
         return stream
 
@@ -241,7 +249,7 @@ class RecordingsWriter:
             self._check_volume(subject, stream)
             self._check_constant(subject, stream)
             stream.file.seek(0)
-            _write_header(stream.file, self.dtype, (stream.trials, *stream.shape))
+            write_header(stream.file, self.dtype, (stream.trials, *stream.shape))
             stream.file.flush()
             os.fsync(stream.file.fileno())
             subjects[subject] = SubjectInfo(
@@ -341,7 +349,8 @@ def _extra_columns(table: pd.DataFrame) -> list[str]:
     return [c for c in table.columns if c not in TRIAL_COLUMNS]
 
 
-def _write_header(file: BinaryIO, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+def write_header(file: BinaryIO, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    """Write the header of an array file; it can be written again when the first axis has grown."""
     # NumPy pads the header for a growing first axis, so it can be rewritten in place at the end.
     np.lib.format.write_array_header_1_0(
         file, {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}

@@ -1,0 +1,104 @@
+"""`neuroalign datasets` and `neuroalign doctor`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from neuroalign.cli.arguments import AsJson, Jobs, Subjects, listed
+from neuroalign.cli.output import out_console, print_table, say
+
+
+def datasets_command(
+    name: Annotated[str | None, typer.Argument(help="Everything about one of them.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what can be read: people, trials, pictures, size, licence, where to get it."""
+    from neuroalign.recordings.readers import load_reader, reader_names
+
+    names = reader_names() if name is None else [name]
+    cards = [load_reader(n).card for n in names]
+    if as_json:
+        sys.stdout.write(json.dumps([c.model_dump(mode="json") for c in cards], indent=2) + "\n")
+    elif name is not None:
+        _say_card(cards[0])
+    else:
+        _say_table(cards)
+
+
+def doctor_command(
+    folder: Annotated[Path, typer.Argument(help="The top folder of a data set.")],
+    dataset: Annotated[
+        str | None, typer.Option(help="What it is; otherwise it is recognised.")
+    ] = None,
+    subjects: Subjects = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Only names, headers and tables, no signals.")
+    ] = False,
+    jobs: Jobs = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what a folder is, what of it is complete, missing, broken or suspicious.
+
+    Exit status 0: fine; 1: usable, with warnings; 2: unusable.
+    """
+    from neuroalign.recordings.doctor import examine
+
+    found = examine(folder, dataset=dataset, subjects=listed(subjects), quick=quick, jobs=jobs)
+    if as_json:
+        sys.stdout.write(json.dumps(found.as_json(), indent=2) + "\n")
+    else:
+        _say_diagnosis(found)
+    raise typer.Exit(found.status)
+
+
+def _say_card(card: Any) -> None:
+    for label, text in (
+        ("name", card.name),
+        ("title", card.title),
+        ("modality", card.modality or "as the folder says"),
+        ("people", card.people),
+        ("trials", card.trials),
+        ("pictures", card.pictures),
+        ("size", _size(card)),
+        ("licence", card.licence),
+        ("from", card.url),
+        ("cite", card.citation),
+    ):
+        say(f"{label:<9} {text}")
+    say("")
+    say(card.layout.strip("\n"))
+
+
+def _say_table(cards: list[Any]) -> None:
+    import pandas as pd
+
+    rows = [
+        (c.name, c.modality or "", c.people, c.trials, c.pictures, _size(c), c.licence, c.url)
+        for c in cards
+    ]
+    columns = ["name", "modality", "people", "trials", "pictures", "size", "licence", "from"]
+    print_table(pd.DataFrame(rows, columns=columns))
+    say("`neuroalign datasets NAME` says how to cite one, and which files are looked for.")
+
+
+def _size(card: Any) -> str:
+    return "" if card.size_gb is None else f"{card.size_gb:,.0f} GB"
+
+
+def _say_diagnosis(found: Any) -> None:
+    import pandas as pd
+
+    say(f"{found.folder} is {found.title} (`{found.dataset}`)")
+    if found.people:
+        rows = [(s, parts, trials) for s, (parts, trials) in found.people.items()]
+        print_table(pd.DataFrame(rows, columns=["subject", "parts", "trials"]))
+    if found.findings:
+        lines = [(f.severity, f.where, f.what, f.count) for f in found.findings]
+        print_table(pd.DataFrame(lines, columns=["severity", "where", "what", "count"]))
+    colour = ("green", "yellow", "red")[found.status]
+    out_console.print(f"[bold {colour}]Verdict: {found.verdict}[/]")

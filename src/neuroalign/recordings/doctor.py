@@ -1,0 +1,173 @@
+"""What a folder of recordings is, what of it is complete, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from neuroalign.errors import NeuroalignError
+from neuroalign.progress import bar
+from neuroalign.recordings.damage import damage_explained
+from neuroalign.recordings.quality import Finding
+from neuroalign.recordings.readers import load_reader, reader_names, recognise
+from neuroalign.recordings.readers.contract import Options, Part, Plan, Reader, StagedPart
+from neuroalign.recordings.repeated_trials import repeated_trials
+from neuroalign.recordings.staged_parts import TrialSink, look_at
+from neuroalign.recordings.workers import run_tasks
+
+_ORDER = ("fatal", "error", "warning", "note")
+FINE, USABLE, UNUSABLE = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What `examine` found.
+
+    Attributes
+    ----------
+    folder : Path
+    dataset : str
+        The name of the reader that recognised the folder.
+    title : str
+    people : mapping from subject to (parts, trials)
+        As far as they can be planned.
+    findings : tuple of Finding
+        The worst first.
+    """
+
+    folder: Path
+    dataset: str
+    title: str
+    people: dict[str, tuple[int, int]]
+    findings: tuple[Finding, ...]
+
+    @property
+    def status(self) -> int:
+        """0: fine; 1: usable, with warnings; 2: unusable."""
+        severities = {f.severity for f in self.findings}
+        if "fatal" in severities:
+            return UNUSABLE
+        return USABLE if severities & {"error", "warning"} else FINE
+
+    @property
+    def verdict(self) -> str:
+        """The status in words."""
+        return ("fine", "usable, with warnings", "unusable")[self.status]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all of it as JSON can hold it."""
+        return {
+            "folder": str(self.folder),
+            "dataset": self.dataset,
+            "title": self.title,
+            "verdict": self.verdict,
+            "status": self.status,
+            "people": {s: {"parts": p, "trials": t} for s, (p, t) in self.people.items()},
+            "findings": [asdict(f) for f in self.findings],
+        }
+
+
+def examine(
+    folder: str | Path,
+    *,
+    dataset: str | None = None,
+    options: Options | None = None,
+    subjects: Sequence[str] | None = None,
+    quick: bool = False,
+    jobs: int = 1,
+) -> Diagnosis:
+    """Look at a folder as `prepare` would, and list all that it would stop at or report.
+
+    Every part is read and checked but nothing is written, so what `prepare` finds is found here.
+
+    Parameters
+    ----------
+    folder : Path
+    dataset : str, optional
+        The reader to use; None: the first that recognises the folder.
+    options, subjects
+        As for `prepare`.
+    quick : bool
+        Only names, headers and tables; no signals.
+    jobs : int
+        Processes.
+
+    Raises
+    ------
+    NeuroalignError
+        There is no such folder, or no reader recognises it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise NeuroalignError(f"{folder} is not a folder. Give the folder that a data set lies in.")
+    reader = recognise(folder) if dataset is None else load_reader(dataset)
+    if reader is None:
+        raise NeuroalignError(
+            f"{folder} looks like none of the data sets that can be read ("
+            f"{', '.join(reader_names())}). Give the top folder of the data set; `neuroalign "
+            "datasets NAME` shows which files are looked for."
+        )
+    chosen = options or reader.options()
+    try:
+        with damage_explained("planning", str(folder), reader.card.name):
+            plan = reader.plan(folder, chosen, subjects)
+    except NeuroalignError as error:
+        plan = Plan((), (Finding(folder.name, str(error), "fatal", 1),))
+    findings = list(plan.findings)
+    if not plan.parts and not any(f.severity == "fatal" for f in findings):
+        findings.append(Finding(folder.name, "there is nothing to prepare", "fatal", 1))
+    if not quick and plan.parts:
+        findings += _look_inside(reader, plan, chosen, jobs)
+    people: dict[str, tuple[int, int]] = {}
+    for part in plan.parts:
+        parts, trials = people.get(part.subject, (0, 0))
+        people[part.subject] = parts + 1, trials + part.trials
+    findings.sort(key=lambda f: _ORDER.index(f.severity))
+    return Diagnosis(folder, reader.card.name, reader.card.title, people, tuple(findings))
+
+
+def _look_inside(reader: Reader, plan: Plan, options: Options, jobs: int) -> list[Finding]:
+    tasks = [(reader, part, options) for part in plan.parts]
+    looked: dict[int, StagedPart | Finding] = {}
+    with bar(sum(p.trials for p in plan.parts), "examining trials") as advance:
+        for place, result in run_tasks(_look, tasks, jobs=jobs):
+            looked[place] = result
+            advance(plan.parts[place].trials)
+    results = [looked[place] for place in range(len(tasks))]
+    staged = [r for r in results if isinstance(r, StagedPart)]
+    broken = [r for r in results if isinstance(r, Finding)]
+    found = [*broken, *(f for s in staged for f in s.findings)]
+    if broken:  # what is missing would be found missing again
+        return [*found, *repeated_trials(staged)]
+    try:
+        with damage_explained("settling", "the parts together", reader.card.name):
+            settled = reader.settle(staged, options)
+    except NeuroalignError as error:
+        return [*found, Finding(reader.card.name, str(error), "fatal", 1), *repeated_trials(staged)]
+    used = [part for parts in settled.people.values() for part in parts]
+    left_out = [d for s in staged for d in s.dropped] + list(settled.info.dropped)
+    found += [
+        Finding(d.where, f"would be left out: {d.reason}", "note", d.trials) for d in left_out
+    ]
+    return [*found, *settled.findings, *repeated_trials(used)]
+
+
+def _look(task: tuple[Reader, Part, Options]) -> StagedPart | Finding:
+    reader, part, options = task
+    try:
+        with TrialSink(part, None) as sink:
+            staged = look_at(reader, part, options, sink)
+    except NeuroalignError as error:
+        return Finding(part.name, str(error), "fatal", 1)
+    return StagedPart(
+        part,
+        None,
+        staged.trials,
+        staged.facts,
+        sink.shape or (),
+        sink.digests,
+        staged.dropped,
+        staged.findings,
+    )
