@@ -101,7 +101,7 @@ def overlapping_trials(material: Material) -> Iterator[Finding | Skipped]:
                 OVERLAPPING_TRIALS,
                 "warning",
                 modality,
-                f"{count} of {int(test.sum())} test trials overlap with a training trial (trials are "
+                f"{count} of {int(test.sum())} test trials overlap with a training trial (they are "
                 f"{length:.2f} s long)",
                 count,
                 int(test.sum()),

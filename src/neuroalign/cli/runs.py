@@ -16,6 +16,7 @@ from neuroalign.cli.arguments import (
     RunFolder,
     Top,
 )
+from neuroalign.cli.audit import say_accepted
 from neuroalign.cli.output import (
     err_console,
     is_further_process,
@@ -52,16 +53,24 @@ def train_command(
     say(f"Next: neuroalign evaluate {run.path}")
 
 
-def evaluate_command(run: RunFolder, as_json: AsJson = False) -> None:
-    """Score the three tasks on the test trials of a run."""
+def evaluate_command(
+    run: RunFolder,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(help="Score in spite of this finding of the audit; may be repeated."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score the three tasks on the test trials of a run, if its split passes the audit."""
     from neuroalign.assess import evaluate_run
     from neuroalign.evaluation.tables import to_json
 
-    scores = evaluate_run(run)
+    scores = evaluate_run(run, accept=accept or ())
     if as_json:
         sys.stdout.write(to_json(scores) + "\n")
         return
     print_scores(scores)
+    say_accepted(run)
     say(f"All scores, per person too: {run / 'scores.json'}")
     say(f"Next: neuroalign report {run}")
 

@@ -1,0 +1,57 @@
+"""The command `split`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neuroalign.cli.arguments import Out, Overwrite, listed
+from neuroalign.cli.output import say, say_prepared
+
+
+class By(StrEnum):
+    """What is held out whole."""
+
+    picture = "picture"
+    concept = "concept"
+    run = "run"
+    session = "session"
+    person = "person"
+
+
+def split_command(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A recordings folder.")],
+    by: Annotated[By, typer.Option(help="What is held out whole.")],
+    out: Out,
+    test_share: Annotated[
+        float, typer.Option(help="Share of the groups to hold out (of each person's runs).")
+    ] = 0.2,
+    test: Annotated[
+        str | None, typer.Option(help="Or their names, separated by commas (run-03, dog_12s).")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Draws the groups.")] = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write recordings again with another split, and audit it."""
+    from neuroalign.audit import audit_run
+    from neuroalign.cli.audit import say_audit
+    from neuroalign.recordings import Recordings
+    from neuroalign.recordings.resplit import write_split
+
+    recordings = write_split(
+        Recordings(data),
+        out,
+        by=by.value,
+        test_share=test_share,
+        test=listed(test),
+        seed=seed,
+        overwrite=overwrite,
+    )
+    say_prepared(recordings)
+    for step in recordings.info.steps[-2:]:
+        if step.fitted_on:
+            say(f"{step.name}: fitted again on {step.fitted_on}")
+    say_audit(audit_run(out))
