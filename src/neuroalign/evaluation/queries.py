@@ -51,13 +51,15 @@ USUAL: tuple[Metric, ...] = (
     "two_way_retrieved",
 )
 _SHARE_OR_DIFFERENCE = (-1.0, 1.0)
-_BY_ITEM: Mapping[str, Callable[[Ranks], Values]] = {
+#: Metrics that the ranks of the right pictures determine ...
+BY_ITEM: Mapping[str, Callable[[Ranks], Values]] = {
     "top1": lambda r: r.top_k(1),
     "top5": lambda r: r.top_k(5),
     "median_rank": Ranks.best_rank,
     "mean_reciprocal_rank": Ranks.reciprocal_rank,
 }
-_BY_CLASS: Mapping[str, Callable[[Ranks], Values]] = {
+#: ... and those of the right classes.
+BY_CLASS: Mapping[str, Callable[[Ranks], Values]] = {
     "class_top1": lambda r: r.top_k(1),
     "class_top5": lambda r: r.top_k(5),
     "class_average_precision": Ranks.average_precision,
@@ -311,8 +313,8 @@ def query_values(
             "the picture is not known" if items is None else "no picture is on both sides"
         )
     passes = [
-        _Pass(by_item, {m: f for m, f in _BY_ITEM.items() if m in wanted}, asked),
-        _Pass(by_class, {m: f for m, f in _BY_CLASS.items() if m in wanted}, asked),
+        _Pass(by_item, {m: f for m, f in BY_ITEM.items() if m in wanted}, asked),
+        _Pass(by_class, {m: f for m, f in BY_CLASS.items() if m in wanted}, asked),
     ]
     shared = passes[0] if by_item is not None else passes[1]
     if "two_way_embedding" in wanted:
