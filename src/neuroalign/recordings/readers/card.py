@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from neuroalign.errors import NeuroalignError
 from neuroalign.recordings.schema import Modality
 
 
@@ -14,27 +17,39 @@ class _Data(BaseModel):
 
 
 class Bucket(_Data):
-    """Files in an S3 bucket that needs no credentials; `{subject}` in a prefix is filled in.
+    """Files in an S3 bucket that needs no credentials.
 
-    `endpoint` is another S3 server than Amazon's.
+    Attributes
+    ----------
+    prefixes : what keys begin with, after `root`; `{subject}` is filled in
+    root : what all keys begin with and local paths do not ("ds004212/")
+    endpoint : another S3 server than Amazon's
     """
 
     kind: Literal["s3"] = "s3"
     bucket: str
     region: str
     prefixes: tuple[str, ...]
+    root: str = ""
     endpoint: str | None = None
 
 
 class Listing(_Data):
     """Files that a web service lists with their sizes and checksums: an OSF or figshare record.
 
-    `names` are patterns of the files that belong to the set; `{subject}` is filled in.
+    Attributes
+    ----------
+    record : the number or letters of the record in the service's addresses
+    names : patterns of the paths that belong to the set; `{subject}` is filled in
+    into : folder below the data set's that the files go to
+    service : another address than the service's own
     """
 
     kind: Literal["osf", "figshare"]
     record: str
     names: tuple[str, ...] = ("*",)
+    into: str = ""
+    service: str | None = None
 
 
 class Steps(_Data):
@@ -76,3 +91,28 @@ class Card(_Data):
     subjects: tuple[str, ...] = ()
     sources: tuple[Source, ...] = ()
     layout: str
+
+    def people_named(self, wanted: Sequence[str] | None) -> tuple[str, ...]:
+        """Return the published names of the people asked for: "1" and "sub-1" both mean subj01.
+
+        Raises
+        ------
+        NeuroalignError
+            Somebody is not among `subjects`.
+        """
+        if wanted is None:
+            return self.subjects
+        found = []
+        for name in wanted:
+            fitting = [s for s in self.subjects if s == name or _number(s) == _number(name)]
+            if len(fitting) != 1:
+                raise NeuroalignError(
+                    f"{self.title} has no person {name!r}; there are {', '.join(self.subjects)}."
+                )
+            found.append(fitting[0])
+        return tuple(dict.fromkeys(found))
+
+
+def _number(name: str) -> int | str:
+    digits = re.search(r"[0-9]+$", name)
+    return name if digits is None else int(digits[0])
