@@ -14,6 +14,8 @@ import matplotlib.pyplot as plt
 import pytest
 from PIL import Image
 
+from neuroalign.audit import RULES, Finding, write_audit
+from neuroalign.audit.findings import make_audit
 from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.scores import read_scores, write_scores
 from neuroalign.report import write_report
@@ -121,11 +123,34 @@ def test_recorded_data_carry_no_such_banner(finished_run: Path, tmp_path: Path) 
     text = write_report(run).read_text("utf-8")
     assert "banner" not in Page(text).classes
     assert "SIMULATED" not in text
+    assert "without an audit of the split" in text
+
+
+def test_what_the_audit_accepted_stands_in_red_at_the_top(
+    finished_run: Path, tmp_path: Path
+) -> None:
+    run = _without_recordings(finished_run, tmp_path / "accepted", simulated=False)
+    doubt = ("eeg", "said <twice>", 3, 24, "Why.", "split again.")
+    found = [
+        Finding("recording-twice", "refusal", *doubt, accepted=True),
+        Finding("unequal-classes", "note", *doubt),
+    ]
+    write_audit(make_audit("run", found, RULES), run / "audit.json")
+    text = write_report(run).read_text("utf-8")
+    opening, audit = text[: text.index("<nav>")], text[text.index('id="audit"') :]
+    banner = opening[opening.index('<div class="banner" role="alert">') :]
+    assert "ACCEPTED in spite of the audit" in banner
+    assert "recording-twice" in banner
+    assert "unequal-classes" not in banner
+    assert "said &lt;twice&gt;" in banner
+    assert '<li class="refused"><b>accepted: <code>recording-twice</code>' in audit
+    assert '<li class="note"><b>note: <code>unequal-classes</code>' in audit
+    assert "passed with warnings, after what stands in red was accepted" in audit
 
 
 def test_sections_stand_in_order_and_say_what_must_be_said(report: str) -> None:
     assert Page(report).text["h2"] == [
-        "What was trained on what", "Decoding", "Encoding", "Conversion",
+        "What was trained on what", "The audit of the split", "Decoding", "Encoding", "Conversion",
         "Models side by side", "Training curves", "The common space", "Each person", "Provenance",
     ]  # fmt: skip
     assert "Decoded content is personal" in report

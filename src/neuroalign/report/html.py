@@ -12,6 +12,7 @@ from neuroalign.evaluation.paper import PAPER_COLUMN
 from neuroalign.evaluation.scores import Score
 from neuroalign.evaluation.tables import display_table
 from neuroalign.files import atomic_file, atomic_folder
+from neuroalign.report.audited import accepted_banner, audit_section
 from neuroalign.report.contents import RunContents, read_contents
 from neuroalign.report.drawings import EXAMPLES, Drawing, draw_all
 from neuroalign.report.page import Section, figure_html, folded, page
@@ -97,6 +98,7 @@ def _document(
     # Drawing is what finds out that a view no longer fits: the notes come last.
     sections = [
         Section("data", "What was trained on what", data_section(contents)),
+        Section("audit", "The audit of the split", audit_section(contents)),
         *_task_sections(contents, everyone, drawings),
         Section("models", "Models side by side", _models(contents, everyone, models, drawings)),
         Section("training", "Training curves", _figures(drawings, "training", _TRAINING)),
@@ -123,6 +125,7 @@ def _opening(contents: RunContents, others: Sequence[RunContents]) -> str:
         f"<h1>{escape(contents.recipe.name)}</h1>"
         f'<p class="verdict">{escape(verdict(contents.scores, contents.model))}</p>'
         f'<p class="meta">{escape(" · ".join(m for m in meta if m))}</p>'
+        + accepted_banner(contents, others)
         + (_BANNER if contents.simulated else "")
         + _PRIVACY
         + (

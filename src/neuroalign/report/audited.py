@@ -1,0 +1,72 @@
+"""The audit in a report: its verdict and findings, and in red what was accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from neuroalign.audit import Audit, Finding, read_audit
+from neuroalign.report.contents import RunContents
+from neuroalign.report.page import folded
+from neuroalign.report.score_tables import plain_table_html
+
+
+def accepted_banner(contents: RunContents, others: Sequence[RunContents] = ()) -> str:
+    """Return a red banner for each run that was scored in spite of its audit, as HTML."""
+    banners = []
+    for run in (contents, *others):
+        audit = _stored(run)
+        if audit is None or not audit.accepted:
+            continue
+        whose = "This run was" if run is contents else f"{run.path.name} was"
+        found = "".join(f"<li>{_words(f)}</li>" for f in audit.accepted)
+        banners.append(
+            f'<div class="banner" role="alert"><b>ACCEPTED in spite of the audit.</b> '
+            f"{escape(whose)} scored although its audit refused it; the scores do not mean what "
+            f"they seem to:<ul>{found}</ul></div>"
+        )
+    return "".join(banners)
+
+
+def audit_section(contents: RunContents) -> str:
+    """Return the verdict, the findings and what was not looked at, as HTML."""
+    audit = _stored(contents)
+    if audit is None:
+        if not contents.scores:
+            return ""
+        return (
+            "<p>The scores below were computed without an audit of the split: "
+            "<code>neuroalign evaluate</code> audits it.</p>"
+        )
+    verdict = audit.verdict + (", after what stands in red was accepted" * bool(audit.accepted))
+    found = "".join(f'<li class="{_class(f)}">{_words(f)}</li>' for f in audit.findings)
+    rows = [(s.rule, s.where, s.reason) for s in audit.skipped]
+    looked = len(set(audit.rules) - {s.rule for s in audit.skipped})
+    return (
+        f"<p>Before anything was scored, the split was searched for leaks and confounds: "
+        f"<b>{escape(verdict)}</b>. {looked} of {len(audit.rules)} rules found something to look "
+        "at everywhere.</p>"
+        + (f"<ul>{found}</ul>" if found else "")
+        + (
+            folded(
+                "What was not looked at",
+                plain_table_html("Rules without an object.", ["rule", "where", "reason"], rows),
+            )
+            if rows
+            else ""
+        )
+    )
+
+
+def _stored(contents: RunContents) -> Audit | None:
+    path = contents.path / "audit.json"
+    return read_audit(path) if path.is_file() else None
+
+
+def _class(finding: Finding) -> str:
+    return "refused" if finding.severity == "refusal" else finding.severity
+
+
+def _words(finding: Finding) -> str:
+    word = "accepted" if finding.accepted else finding.severity
+    return f"<b>{escape(word)}: <code>{escape(finding.rule)}</code></b> {escape(finding.text())}"
