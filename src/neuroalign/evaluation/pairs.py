@@ -9,9 +9,12 @@ whatever the block, the order of the items or the number of threads, and equal i
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +25,12 @@ from neuroalign.retrieval.gallery import BLOCK_BYTES
 Floats = npt.NDArray[np.floating]
 Positions = npt.NDArray[np.int64]
 
+T = TypeVar("T")
+
 _GALLERY_CHUNK = 4096
-_PAIR_CHUNK = 4096
+_PAIR_CHUNK = 1024
+#: Scores that a thread counts at a time.
+_ENTRIES = 2**20
 #: More unclear pairs than this share of a block, and the whole block is summed in float64.
 _UNCLEAR = 0.01
 #: Up to so many thresholds a query, each is compared with the row; above, the row is sorted.
@@ -91,10 +98,11 @@ class Cosines(PairScores):
     def __init__(self, queries: npt.NDArray[np.float32], gallery: npt.NDArray[np.float32]) -> None:
         self._queries, self._gallery = queries, gallery
         self.n_queries, self.n_gallery = len(queries), len(gallery)
-        # Rounding errors of a sum of d products: at most d units in the last place in any order,
-        # and within 8 sqrt(d) of them but for one sum in 10^13 (Higham and Mary, 2019).
+        # Rounding errors of a sum of d products of unit vectors: at most d half units in the last
+        # place of 1 in any order, and as they cancel, about sqrt(d) (Higham and Mary, 2019); with
+        # partial sums far below 1, much less. The rest covers the rounding of the bounds.
         dims = queries.shape[1]
-        self.tolerance = min(dims, 8 * dims**0.5) * 2.0**-24 + 2.0**-22
+        self.tolerance = min(dims, 4 * dims**0.5) * 2.0**-24 + 2.0**-22
 
     def near(self, part: slice) -> Floats:
         """See `PairScores`: a float32 product."""
@@ -115,11 +123,14 @@ class Cosines(PairScores):
         rows, columns = np.broadcast_arrays(rows, columns)
         flat_rows, flat_columns = rows.ravel(), columns.ravel()
         out = np.empty(flat_columns.size, np.float32)
-        for start in range(0, out.size, _PAIR_CHUNK):
-            part = slice(start, start + _PAIR_CHUNK)
+
+        def sum_up(part: slice) -> None:
             a = self._queries[flat_rows[part]].astype(np.float64)
             b = self._gallery[flat_columns[part]].astype(np.float64)
             out[part] = np.einsum("ij,ij->i", a, b)
+
+        starts = range(0, out.size, _PAIR_CHUNK)
+        in_threads(sum_up, [slice(i, min(i + _PAIR_CHUNK, out.size)) for i in starts])
         return out.reshape(columns.shape)
 
     def class_means(self, codes: Positions, n_classes: int) -> npt.NDArray[np.float32]:
@@ -253,34 +264,55 @@ class Block:
         Several where they tie; rows in ascending order.
         """
         if "exact" not in self.__dict__ and self.scores.tolerance:
-            top = self.near.max(axis=1, keepdims=True)
-            close = self.near >= top - 2 * self.scores.tolerance
-            if np.count_nonzero(close) <= len(close) + _UNCLEAR * close.size:
-                rows, columns = np.divmod(np.flatnonzero(close), close.shape[1])
+            found = self._by_rows(self._close_to_first)
+            close = np.concatenate(found)
+            if self._is_few(close):
+                rows, columns = np.divmod(close, self.scores.n_gallery)
                 values = self.scores.exact_pairs(self.rows[rows], columns)
-                best = np.full(len(close), -np.inf, values.dtype)
+                best = np.full(len(self.rows), -np.inf, values.dtype)
                 np.maximum.at(best, rows, values)
                 keep = values == best[rows]
                 return rows[keep], columns[keep]
         rows, columns = np.nonzero(self.exact == self.exact.max(axis=1, keepdims=True))
         return rows, columns
 
+    def _close_to_first(self, part: slice) -> Positions:
+        near = self.near[part]
+        close = near >= near.max(axis=1, keepdims=True) - 2 * self.scores.tolerance
+        return np.flatnonzero(close) + part.start * near.shape[1]
+
     def _compare(self, threshold: Floats, itself: Positions) -> tuple[Positions, Positions]:
         tolerance = self.scores.tolerance
         if not tolerance or "exact" in self.__dict__:
             return self._compare_exact(threshold)
-        above = self.near > (threshold + tolerance).astype(threshold.dtype)[:, None]
-        unclear = self.near >= (threshold - tolerance).astype(threshold.dtype)[:, None]
-        unclear ^= above
-        n_above = _count(above)
-        if np.count_nonzero(unclear) > len(unclear) + _UNCLEAR * unclear.size:
+        high = (threshold + tolerance).astype(threshold.dtype)[:, None]
+        low = (threshold - tolerance).astype(threshold.dtype)[:, None]
+
+        def count(part: slice) -> tuple[Positions, Positions]:
+            above = self.near[part] > high[part]
+            unclear = self.near[part] >= low[part]
+            unclear ^= above
+            return _count(above), np.flatnonzero(unclear) + part.start * unclear.shape[1]
+
+        counted, found = zip(*self._by_rows(count), strict=True)
+        n_above, unclear = np.concatenate(counted), np.concatenate(found)
+        if not self._is_few(unclear):
             return self._compare_exact(threshold)
-        rows, columns = np.divmod(np.flatnonzero(unclear), unclear.shape[1])
+        rows, columns = np.divmod(unclear, self.scores.n_gallery)
         other = columns != itself[rows]
         rows, columns = rows[other], columns[other]
         values = self.scores.exact_pairs(self.rows[rows], columns)
         n_above += np.bincount(rows[values > threshold[rows]], minlength=len(n_above))
         return n_above, np.bincount(rows[values == threshold[rows]], minlength=len(n_above))
+
+    def _is_few(self, unclear: Positions) -> bool:
+        return len(unclear) <= len(self.rows) * (1 + _UNCLEAR * self.scores.n_gallery)
+
+    def _by_rows(self, function: Callable[[slice], T]) -> list[T]:
+        self.near  # noqa: B018 (the product has threads of its own)
+        step = max(1, _ENTRIES // self.scores.n_gallery)
+        starts = range(0, len(self.rows), step)
+        return in_threads(function, [slice(i, min(i + step, len(self.rows))) for i in starts])
 
     def _compare_exact(self, threshold: Floats) -> tuple[Positions, Positions]:
         column = threshold[:, None]
@@ -291,6 +323,15 @@ class Block:
         ordered = np.sort(self.exact, axis=1)
         below, not_above = (count_below(ordered, values, equal=e) for e in (False, True))
         return self.scores.n_gallery - not_above, not_above - below - 1, values
+
+
+def in_threads(function: Callable[[slice], T], parts: Sequence[slice]) -> list[T]:
+    """Return the function of each part; NumPy lets threads run side by side."""
+    workers = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+    if workers == 1 or len(parts) == 1:
+        return [function(p) for p in parts]
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(function, parts))
 
 
 def count_below(ordered: Floats, values: Floats, *, equal: bool) -> Positions:

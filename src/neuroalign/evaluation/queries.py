@@ -520,8 +520,9 @@ def _clusters(queries: pd.DataFrame, columns: Sequence[str] | None) -> npt.NDArr
     absent = [c for c in columns if c not in queries]
     if absent:
         raise NeuroalignError(f"No column(s) {absent} among the queries' items to cluster by.")
-    # Sorted by content, so that the draws do not depend on the order of the queries.
-    keys: npt.NDArray[Any] = (
-        queries[list(columns)].astype(object).map(str).agg("\x1f".join, axis=1).to_numpy(str)
-    )
+    # Names of content, so that the draws do not depend on the order of the queries.
+    parts = [queries[c].map(str).to_numpy(str) for c in columns]
+    keys: npt.NDArray[Any] = parts[0]
+    for part in parts[1:]:
+        keys = np.char.add(np.char.add(keys, "\x1f"), part)
     return keys

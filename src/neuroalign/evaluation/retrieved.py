@@ -104,10 +104,13 @@ def judge_vectors(
             f"queries or the gallery name (first: {missing[:3]}). Embed these pictures too."
         )
     # In an order of their own, so that the last bits do not depend on that of the pictures.
-    order = np.lexsort((*pictures.vectors.T[:1], code))
-    sums = np.zeros((len(known), pictures.vectors.shape[1]))
-    np.add.at(sums, code[order], pictures.vectors[order])
-    chosen = sums[np.searchsorted(known, np.asarray(names))]
+    order = np.lexsort((pictures.vectors[:, 0], code))
+    counts = np.bincount(code)
+    wanted = np.searchsorted(known, np.asarray(names))
+    first = np.cumsum(counts) - counts
+    if (counts == 1).all():
+        return pictures.vectors[order[first[wanted]]]
+    chosen = np.add.reduceat(pictures.vectors[order], first, axis=0, dtype=np.float64)[wanted]
     norms = np.linalg.norm(chosen, axis=1, keepdims=True)
     if (norms == 0).any():
         raise NeuroalignError("The pictures of a class have a zero mean: it has no direction.")
