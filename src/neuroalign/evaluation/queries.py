@@ -305,7 +305,7 @@ def query_values(
         )
     by_item, by_class = _right(items), _right(classes)
     pairs = pair_scores(scores)
-    clusters = _clusters(queries, cluster)
+    clusters = unit_keys(queries, cluster)
     wanted = set(asked.metrics)
     note = ""
     if by_item is None:
@@ -360,7 +360,7 @@ def query_values(
     if by_recording is not None:
         score = found.metrics["two_way_embedding"]
         found.metrics["two_way_embedding"] = replace(
-            score, gallery=GalleryValues(by_recording.values(), _clusters(gallery, None))
+            score, gallery=GalleryValues(by_recording.values(), unit_keys(gallery, None))
         )
     if retrieved is not None:
         over = "" if items is not None else "over classes (mean picture embeddings)"
@@ -508,7 +508,7 @@ def _right(ids: tuple[Codes, Codes] | None) -> RightCandidates | None:
     return right if right.usable.any() else None
 
 
-def _clusters(queries: pd.DataFrame, columns: Sequence[str] | None) -> npt.NDArray[Any]:
+def unit_keys(queries: pd.DataFrame, columns: Sequence[str] | None) -> npt.NDArray[Any]:
     """Return the bootstrap unit of each query."""
     if columns is None:
         if queries["stimulus"].notna().all():
