@@ -77,10 +77,11 @@ def _marks(recordings: Recordings, trials: pd.DataFrame) -> dict[str, npt.NDArra
     for person in recordings.subjects:
         own = np.flatnonzero(subject == person)
         own = own[np.argsort(rows[own])]
-        # Only the sampled pages are read: a trial of MEG is far larger than what is hashed of it.
-        signals = np.load(recordings.path / "signals" / f"{person}.npy", mmap_mode="r")
         for start in range(0, len(own), _BLOCK):
             part = own[start : start + _BLOCK]
+            # Only the sampled pages are read: a trial of MEG is far larger than what is hashed of
+            # it. Mapped anew for each block, so that pages once read can go again.
+            signals = np.load(recordings.path / "signals" / f"{person}.npy", mmap_mode="r")
             sample = _sample(signals, rows[part])
             moves = np.ptp(sample.reshape(len(sample), -1), axis=1) > 0
             rising = np.diff(sample, axis=-1) > 0
