@@ -42,11 +42,14 @@ class MatchScores:
     ----------
     items : pandas.DataFrame
         A row a response: `stimulus`, `label`, `subject`, and `n_averaged`, the trials behind it.
+    candidates : pandas.DataFrame
+        A row a candidate picture: `stimulus`, `label`, `subject` (missing).
     scores : ndarray of shape (n_items, n_candidates), float32
         Cosines, higher is more alike.
     """
 
     items: pd.DataFrame
+    candidates: pd.DataFrame
     scores: npt.NDArray[np.float32]
 
 
@@ -169,9 +172,7 @@ def own_repeats(
             )
     if not scores:
         return None
-    return MatchScores(
-        pd.concat(tables, ignore_index=True), np.concatenate(scores).astype(np.float32)
-    )
+    return _match_scores(tables, scores, names)
 
 
 def other_people(items: Embeddings, pictures: Sequence[str]) -> MatchScores | None:
@@ -213,9 +214,7 @@ def other_people(items: Embeddings, pictures: Sequence[str]) -> MatchScores | No
         tables.append(table.iloc[rows][chosen])
     if not scores:
         return None
-    return MatchScores(
-        pd.concat(tables, ignore_index=True), np.concatenate(scores).astype(np.float32)
-    )
+    return _match_scores(tables, scores, names)
 
 
 def split_half_values(
@@ -285,6 +284,21 @@ def halves(
         table = pd.DataFrame({"stimulus": names[keep], "n_averaged": counts[keep]})
         found[subject] = (table, first, second)
     return found
+
+
+def _match_scores(
+    tables: Sequence[pd.DataFrame], scores: Sequence[Array], names: npt.NDArray[np.str_]
+) -> MatchScores:
+    items = pd.concat(tables, ignore_index=True)
+    label = dict(zip(items["stimulus"].astype(str), items["label"], strict=True))
+    candidates = pd.DataFrame(
+        {
+            "stimulus": pd.array(names.tolist(), "string"),
+            "label": pd.array([label.get(n) for n in names.tolist()], "string"),
+            "subject": pd.array([None] * len(names), "string"),
+        }
+    )
+    return MatchScores(items, candidates, np.concatenate(scores).astype(np.float32))
 
 
 def _means(
