@@ -279,7 +279,8 @@ class Block:
     def _close_to_first(self, part: slice) -> Positions:
         near = self.near[part]
         close = near >= near.max(axis=1, keepdims=True) - 2 * self.scores.tolerance
-        return np.flatnonzero(close) + part.start * near.shape[1]
+        found: Positions = np.flatnonzero(close) + part.start * near.shape[1]
+        return found
 
     def _compare(self, threshold: Floats, itself: Positions) -> tuple[Positions, Positions]:
         tolerance = self.scores.tolerance

@@ -109,7 +109,8 @@ def judge_vectors(
     wanted = np.searchsorted(known, np.asarray(names))
     first = np.cumsum(counts) - counts
     if (counts == 1).all():
-        return pictures.vectors[order[first[wanted]]]
+        own: npt.NDArray[np.float32] = pictures.vectors[order[first[wanted]]]
+        return own
     chosen = np.add.reduceat(pictures.vectors[order], first, axis=0, dtype=np.float64)[wanted]
     norms = np.linalg.norm(chosen, axis=1, keepdims=True)
     if (norms == 0).any():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +12,12 @@ import pandas as pd
 
 from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.pairs import Cosines, Matrix, PairScores
-from neuroalign.evaluation.queries import Asked, QueryValues, query_values
+from neuroalign.evaluation.queries import Asked, QueryValues, joined, query_values
 from neuroalign.evaluation.scores import Score
 from neuroalign.retrieval.embeddings import Embeddings
 from neuroalign.retrieval.gallery import same_space
+
+People = Literal["both", "pooled", "separate"]
 
 
 def score_retrieval(
@@ -30,6 +33,7 @@ def score_retrieval(
     cluster: Sequence[str] | None = None,
     ceiling: Sequence[Score] = (),
     asked: Asked | None = None,
+    people: People = "both",
     simulated: bool = False,
     n_boot: int = 1000,
     seed: int = 0,
@@ -54,6 +58,8 @@ def score_retrieval(
         The ideal observer's scores of the same task, whose values are set beside ours.
     asked : Asked, optional
         Metrics, tie rule, candidates; the usual ones unless given.
+    people : {"both", "pooled", "separate"}
+        See `values_by_person`.
     simulated : bool
         Whether the recordings are simulated.
     n_boot, seed : int
@@ -83,6 +89,7 @@ def score_retrieval(
         cluster,
         ceiling,
         asked,
+        people,
         n_boot,
         seed,
     )
@@ -102,6 +109,7 @@ def score_matrix(
     cluster: Sequence[str] | None = None,
     ceiling: Sequence[Score] = (),
     asked: Asked | None = None,
+    people: People = "both",
     simulated: bool = False,
     n_boot: int = 1000,
     seed: int = 0,
@@ -114,7 +122,9 @@ def score_matrix(
         Higher is better: log-likelihoods of an ideal observer, decision values, similarities.
     queries, gallery : pandas.DataFrame
         The items, with the columns `subject`, `stimulus` and `label`.
-    task, source, target, model, items, pictures, cluster, ceiling, asked, simulated, n_boot, seed
+    task, source, target, model, items, pictures, cluster, ceiling, asked, people, simulated
+        As in `score_retrieval`.
+    n_boot, seed
         As in `score_retrieval`.
 
     Returns
@@ -145,9 +155,68 @@ def score_matrix(
         cluster,
         ceiling,
         asked,
+        people,
         n_boot,
         seed,
     )
+
+
+def values_by_person(
+    scores: PairScores,
+    queries: pd.DataFrame,
+    gallery: pd.DataFrame,
+    pictures: Embeddings | None = None,
+    *,
+    cluster: Sequence[str] | None = None,
+    asked: Asked | None = None,
+    people: People = "both",
+) -> dict[str, dict[str, QueryValues]]:
+    """Score each query, for all people and for each.
+
+    Parameters
+    ----------
+    scores, queries, gallery, pictures, cluster, asked
+        As in `query_values`.
+    people : {"both", "pooled", "separate"}
+        `pooled`: "all" alone, in one gallery of everybody's recordings. `both`: each person too, by
+        their own queries, or, where the queries are pictures, in a gallery of their own
+        recordings. `separate`: recordings are candidates among those of their own person only, and
+        "all" joins these galleries.
+
+    Returns
+    -------
+    dict from "all" and each person to metrics
+    """
+
+    def among(chosen: npt.NDArray[np.int64] | None) -> dict[str, QueryValues]:
+        part = scores if chosen is None else scores.among(chosen)
+        table = gallery if chosen is None else gallery.iloc[chosen]
+        return query_values(part, queries, table, pictures, cluster=cluster, asked=asked)
+
+    owned = gallery["subject"].notna().any()
+    asking = queries["subject"].notna().any()
+    own: dict[str, dict[str, QueryValues]] = {}
+    if people != "pooled" and owned and (people == "separate" or not asking):
+        for subject in gallery["subject"].dropna().unique():
+            mine = np.flatnonzero((gallery["subject"] == subject).to_numpy(bool, na_value=False))
+            if len(mine) > 1:
+                own[str(subject)] = among(mine)
+    if people == "separate" and own:
+        by_person = bool(asked and asked.by_person and not asking)
+        found = {
+            m: joined({s: v[m] for s, v in own.items()}, len(queries), by_person=by_person)
+            for m in next(iter(own.values()))
+            if all(m in v for v in own.values())
+        }
+    else:
+        found = among(None)
+    if asking and people != "pooled":
+        whose = np.tile(queries["subject"].astype(str), max(1, len(own)))
+        own = {
+            s: {m: v.among(whose == s) for m, v in found.items()}
+            for s in queries["subject"].dropna().astype(str).unique()
+        }
+    return {"all": found} | own
 
 
 def normalise_conversion(conversion: Score, decoding: Score) -> Score:
@@ -216,31 +285,21 @@ def _score(
     cluster: Sequence[str] | None,
     ceiling: Sequence[Score],
     asked: Asked | None,
+    people: People,
     n_boot: int,
     seed: int,
 ) -> list[Score]:
-    found = query_values(scores, queries, gallery, pictures, cluster=cluster, asked=asked)
-    people = {"all": found}
-    if queries["subject"].notna().any():
-        for subject in queries["subject"].dropna().unique():
-            own = (queries["subject"] == subject).to_numpy(bool, na_value=False)
-            people[str(subject)] = {m: v.among(own) for m, v in found.items()}
-    else:
-        for subject in gallery["subject"].dropna().unique():
-            mine = np.flatnonzero((gallery["subject"] == subject).to_numpy(bool, na_value=False))
-            if len(mine) > 1:
-                part = gallery.iloc[mine]
-                people[str(subject)] = query_values(
-                    scores.among(mine), queries, part, pictures, cluster=cluster, asked=asked
-                )
+    values = values_by_person(
+        scores, queries, gallery, pictures, cluster=cluster, asked=asked, people=people
+    )
     best: dict[tuple[str, ...], float] = {
         (s.task, s.source, s.target, s.metric, s.subject, s.items): s.value for s in ceiling
     }
     return [
-        _summary(replace(described, subject=subject), values, best, n_boot, seed)
-        for subject, metrics in people.items()
-        for values in metrics.values()
-        if len(values.values)
+        _summary(replace(described, subject=subject), found, best, n_boot, seed)
+        for subject, metrics in values.items()
+        for found in metrics.values()
+        if len(found.values)
     ]
 
 

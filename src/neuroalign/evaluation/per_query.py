@@ -1,0 +1,200 @@
+"""One metric of one retrieval, a value a query, and its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neuroalign.errors import NeuroalignError
+from neuroalign.evaluation.bootstrap import Interval, bootstrap_interval, paired_difference
+from neuroalign.evaluation.median import median_interval
+from neuroalign.evaluation.metrics import balanced_weights
+from neuroalign.evaluation.ranks import Values
+
+Codes = npt.NDArray[np.int64]
+_SHARE_OR_DIFFERENCE = (-1.0, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class GalleryValues:
+    """What each candidate contributes to a score (see `GalleryInfluence`), and its cluster."""
+
+    values: Values
+    clusters: npt.NDArray[Any]
+
+    def interval(self, *, n_boot: int, seed: int) -> Interval:
+        """Return the interval that drawing candidates again gives.
+
+        No width where no candidate stands out: the score then hangs on the queries alone.
+        """
+        mean = float(self.values.mean())
+        if np.ptp(self.values) < 1e-12:
+            return Interval(mean, mean, mean, len(np.unique(self.clusters)))
+        return bootstrap_interval(
+            self.values, self.clusters, n_boot=n_boot, bounds=_SHARE_OR_DIFFERENCE, seed=seed
+        )
+
+
+def widened(one: Interval, other: Interval) -> Interval:
+    """Add the deviations of an independent source of chance to an interval of a share."""
+    low = one.value - np.hypot(one.value - one.low, other.value - other.low)
+    high = one.value + np.hypot(one.high - one.value, other.high - other.value)
+    return replace(one, low=float(max(low, -1.0)), high=float(min(high, 1.0)))
+
+
+@dataclass(frozen=True, eq=False)
+class QueryValues:
+    """One metric of one retrieval, a value a query.
+
+    Parameters
+    ----------
+    metric : str
+    positions : ndarray of shape (n,), int
+        Which queries have a value: a query without a right candidate has none.
+    values, chance : ndarray of shape (n,)
+        Each query's value, and its expectation under a random retrieval.
+    clusters : ndarray of shape (n,)
+        The unit that the bootstrap draws again.
+    n_gallery : int
+    note : str
+    balance : ndarray of shape (n,), optional
+        Classes that count alike in the mean, whatever their size.
+    people : ndarray of shape (n,), optional
+        Whose query each is, where people are a second level of chance.
+    level : float, optional
+        The score is the median over queries, and this its chance level; else it is the mean.
+    gallery : GalleryValues, optional
+        What each candidate contributes, where the candidates were sampled too.
+    """
+
+    metric: str
+    positions: Codes
+    values: Values
+    chance: Values
+    clusters: npt.NDArray[Any]
+    n_gallery: int
+    note: str = ""
+    balance: Codes | None = None
+    gallery: GalleryValues | None = None
+    people: npt.NDArray[Any] | None = None
+    level: float | None = None
+
+    @property
+    def weights(self) -> Values:
+        """The weight of each query in the mean."""
+        return np.ones(len(self.values)) if self.balance is None else balanced_weights(self.balance)
+
+    def interval(self, *, n_boot: int = 1000, seed: int = 0) -> Interval:
+        """Return the mean (or median) with its 95 % cluster-bootstrap interval.
+
+        Where candidates were sampled too, the deviations of both sides add up as those of
+        independent samples.
+        """
+        if self.level is not None:
+            return median_interval(self.values, self.clusters, n_boot=n_boot, seed=seed)
+        over_queries = bootstrap_interval(
+            self.values,
+            self.clusters,
+            people=self.people,
+            weights=self.weights,
+            n_boot=n_boot,
+            seed=seed,
+        )
+        if self.gallery is None:
+            return over_queries
+        return widened(over_queries, self.gallery.interval(n_boot=n_boot, seed=seed))
+
+    def mean_chance(self) -> float:
+        """Return the chance level of the mean (or median)."""
+        if self.level is not None:
+            return self.level
+        return float(np.average(self.chance, weights=self.weights))
+
+    def among(self, chosen: npt.NDArray[np.bool_]) -> QueryValues:
+        """Keep the queries for which `chosen`, of shape (all queries,), is true."""
+        keep = chosen[self.positions]
+        return replace(
+            self,
+            positions=self.positions[keep],
+            values=self.values[keep],
+            chance=self.chance[keep],
+            clusters=self.clusters[keep],
+            balance=None if self.balance is None else self.balance[keep],
+            people=None if self.people is None else self.people[keep],
+        )
+
+
+def compare(
+    ours: QueryValues, theirs: QueryValues, *, n_boot: int = 1000, seed: int = 0
+) -> Interval:
+    """Return the paired difference of two models on one metric and the same queries.
+
+    Raises
+    ------
+    NeuroalignError
+        The metrics, or the queries that they could be computed for, differ.
+    """
+    if ours.metric != theirs.metric or not np.array_equal(ours.positions, theirs.positions):
+        raise NeuroalignError(
+            f"A paired comparison needs one metric on the same queries: got {ours.metric} on "
+            f"{len(ours.positions)} and {theirs.metric} on {len(theirs.positions)} queries."
+        )
+    if ours.level is not None:
+        return median_interval(
+            ours.values, ours.clusters, minus=theirs.values, n_boot=n_boot, seed=seed
+        )
+    difference = paired_difference(
+        ours.values,
+        theirs.values,
+        ours.clusters,
+        people=ours.people,
+        weights=ours.weights,
+        n_boot=n_boot,
+        seed=seed,
+    )
+    if ours.gallery is None or theirs.gallery is None:
+        return difference
+    mine, other = ours.gallery, theirs.gallery
+    gallery = GalleryValues(mine.values - other.values, mine.clusters)
+    return widened(difference, gallery.interval(n_boot=n_boot, seed=seed))
+
+
+def joined(parts: Mapping[str, QueryValues], n_queries: int, *, by_person: bool) -> QueryValues:
+    """Put the values of several galleries, one a person, one after the other.
+
+    Parameters
+    ----------
+    parts : mapping from person to QueryValues
+        Of one metric and the same queries.
+    n_queries : int
+        How many queries there are; the positions of the second person's values start there.
+    by_person : bool
+        Whether the people whose galleries these are, are a second level of chance.
+    """
+    values = list(parts.values())
+    first = values[0]
+    positions = [v.positions + i * n_queries for i, v in enumerate(values)]
+    people = [np.full(len(v.values), s) if v.people is None else v.people for s, v in parts.items()]
+    balance = [v.balance for v in values if v.balance is not None]
+    galleries = [v.gallery for v in values if v.gallery is not None]
+    return replace(
+        first,
+        positions=np.concatenate(positions),
+        values=np.concatenate([v.values for v in values]),
+        chance=np.concatenate([v.chance for v in values]),
+        clusters=np.concatenate([v.clusters for v in values]),
+        n_gallery=max(v.n_gallery for v in values),
+        balance=np.concatenate(balance) if balance else None,
+        gallery=GalleryValues(
+            np.concatenate([g.values for g in galleries]),
+            np.concatenate([g.clusters for g in galleries]),
+        )
+        if galleries
+        else None,
+        people=np.concatenate(people) if by_person or first.people is not None else None,
+        level=None if first.level is None else float(np.mean([v.level for v in values])),
+    )

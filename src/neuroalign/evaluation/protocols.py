@@ -1,0 +1,249 @@
+"""Protocols as data: what a score is computed on, and how, in one versioned YAML file.
+
+Two numbers can be compared if their protocol is the same, by name and version. The files that ship
+are in `neuroalign/protocols/`; a user's own file has the same form.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from neuroalign.errors import NeuroalignError
+from neuroalign.evaluation.queries import Asked, Metric
+from neuroalign.recordings.schema import Modality
+
+T = TypeVar("T")
+Retrieval = Literal["decoding", "encoding", "conversion", "classification"]
+Pictures = Literal["test", "all tests", "test and never shown", "every picture"]
+ByModality = dict[Modality | Literal["each"], T]
+DEFAULT = "default"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class GalleryRule(_Part):
+    """Which candidates there are.
+
+    Attributes
+    ----------
+    pictures : by modality, or for `each`: `test`, the test pictures of that modality (decoding) or
+        of either side's; `all tests`, those of every modality of the run; `test and never shown`,
+        with the pictures of the picture set that nobody saw while training; `every picture` of
+        the picture set, those of training too
+    duplicates : `merged`: picture files with the same content are one candidate, under the name
+        that comes first; `kept`. Several recordings of one picture are several right candidates
+        under either
+    """
+
+    pictures: ByModality[Pictures] = {"each": "test"}
+    duplicates: Literal["merged", "kept"] = "merged"
+
+
+class ConceptRule(_Part):
+    """Which concepts (classes) are scored.
+
+    Attributes
+    ----------
+    zero_shot : no concept of a test item may occur in training; it is an error if one does
+    leave_out : concepts that are taken out of queries and gallery
+    """
+
+    zero_shot: bool = False
+    leave_out: tuple[str, ...] = ()
+
+
+class CandidateRule(_Part):
+    """How many candidates a query chooses from, in the metrics `k_way` and `k_way_resampled`.
+
+    Attributes
+    ----------
+    k : the right one and `k - 1` wrong ones, drawn without replacement; null: all there are
+    resamples, seed : draws of `k_way_resampled`; `k_way` is the mean over all possible draws
+    """
+
+    k: Annotated[int, Field(ge=2)] | None = None
+    resamples: Annotated[int, Field(ge=1)] = 30
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class IntervalRule(_Part):
+    """What intervals allow for.
+
+    Attributes
+    ----------
+    unit : what is drawn again: the picture (with all its trials, of all people), or people too
+    draws : bootstrap draws
+    """
+
+    unit: Literal["picture", "picture and person"] = "picture"
+    draws: Annotated[int, Field(ge=100)] = 1000
+
+
+class Expected(_Part):
+    """What the run should hold, by modality or for `each`; what is not stated is not checked.
+
+    Attributes
+    ----------
+    gallery : candidate pictures in decoding
+    classes : distinct classes among the test items
+    people : people among the test items
+    repeats : trials behind each test item
+    """
+
+    gallery: ByModality[int] = {}
+    classes: ByModality[int] = {}
+    people: ByModality[int] = {}
+    repeats: ByModality[int] = {}
+
+
+class Protocol(_Part):
+    """A protocol.
+
+    Attributes
+    ----------
+    name, version : what a score is filed under; a change that can move a number needs a new version
+    title, source : what it is, and where it comes from
+    data : the data sets it is meant for, in words
+    modalities : which modalities of a run are scored (empty: all)
+    retrievals : which of the tasks
+    items : by modality, or for `each`: how test items are made (`trials`, `repeats`, `by COLUMN`,
+        `groups of N`); the first is what encoding and conversion use; empty: as the recipe says
+    gallery, concepts, candidates, intervals, expect : see there
+    ties : `shared`: where scores tie, the mean over the orders they could be put in; `last`: a
+        right candidate comes behind the wrong ones of its score
+    people : `pooled`: one gallery of everybody's recordings; `separate`: recordings are candidates
+        among those of their own person only, and "all" is the mean over people; `both`: pooled,
+        and each person on their own
+    metrics : which, as far as the items allow
+    strict : whether it is an error if `expect` is not met; else the scores carry a note
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*(/[a-z0-9][a-z0-9-]*)*$")
+    version: int = Field(ge=1)
+    title: str = Field(min_length=1)
+    source: str = Field(min_length=1)
+    data: str = "any"
+    modalities: tuple[Modality, ...] = ()
+    retrievals: tuple[Retrieval, ...] = Field(get_args(Retrieval), min_length=1)
+    items: ByModality[tuple[str, ...]] = {}
+    gallery: GalleryRule = GalleryRule()
+    concepts: ConceptRule = ConceptRule()
+    candidates: CandidateRule = CandidateRule()
+    ties: Literal["shared", "last"] = "shared"
+    people: Literal["pooled", "separate", "both"] = "both"
+    metrics: tuple[Metric, ...] = Field(min_length=1)
+    intervals: IntervalRule = IntervalRule()
+    expect: Expected = Expected()
+    strict: bool = False
+
+    @model_validator(mode="after")
+    def _k_goes_with_its_metrics(self) -> Protocol:
+        chosen = {"k_way", "k_way_resampled"} & set(self.metrics)
+        if bool(chosen) != (self.candidates.k is not None):
+            raise ValueError(
+                "the metrics k_way and k_way_resampled and the number candidates.k need each other"
+            )
+        return self
+
+    @property
+    def label(self) -> str:
+        """Name and version, as scores carry them."""
+        return f"{self.name}@{self.version}"
+
+    @property
+    def slug(self) -> str:
+        """The name as a file name."""
+        return self.name.replace("/", "-")
+
+    @property
+    def asked(self) -> Asked:
+        """What is asked of each retrieval."""
+        return Asked(
+            metrics=self.metrics,
+            ties=self.ties,
+            k=self.candidates.k or 2,
+            resamples=self.candidates.resamples,
+            draw_seed=self.candidates.seed,
+            by_person=self.intervals.unit == "picture and person",
+        )
+
+
+def of_modality(values: ByModality[T], modality: Modality, otherwise: T) -> T:
+    """Return the entry of a modality, else that for `each`, else another."""
+    return values.get(modality, values.get("each", otherwise))
+
+
+def protocol_names() -> list[str]:
+    """Return the names of the protocols that ship, the default first."""
+    return [DEFAULT, *sorted(n for n in _shipped() if n != DEFAULT)]
+
+
+def load_protocol(name_or_file: str | Path = DEFAULT) -> Protocol:
+    """Return a protocol that ships, by name, or one from a YAML file.
+
+    Raises
+    ------
+    NeuroalignError
+        There is neither; the file is not YAML; a field is unknown, missing or out of range; or
+        the file takes the name of a protocol that ships.
+    """
+    text, where = protocol_text(name_or_file), str(name_or_file)
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise NeuroalignError(f"{where} is not a readable YAML file: {error}") from error
+    if not isinstance(content, dict):
+        raise NeuroalignError(f"{where} must hold `field: value` lines.")
+    protocol = _validated(content, where)
+    if where != protocol.name and protocol.name in _shipped():
+        raise NeuroalignError(
+            f"{where} calls itself {protocol.name!r}, but a protocol of that name ships with "
+            "neuroalign, and a score is filed under its protocol's name. Choose another `name`."
+        )
+    return protocol
+
+
+def protocol_text(name_or_file: str | Path = DEFAULT) -> str:
+    """Return a protocol as it was written, comments included."""
+    shipped = _shipped()
+    if str(name_or_file) in shipped:
+        return shipped[str(name_or_file)].read_text(encoding="utf-8")
+    path = Path(name_or_file)
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise NeuroalignError(
+            f"There is no protocol {str(name_or_file)!r}, and no such readable file. Those that "
+            f"ship are {', '.join(protocol_names())}; `neuroalign protocols` says what they are."
+        ) from error
+
+
+def _shipped() -> dict[str, Traversable]:
+    found: dict[str, Traversable] = {}
+    root = files("neuroalign") / "protocols"
+    for entry in root.iterdir():
+        inner = entry.iterdir() if entry.is_dir() else [entry]
+        prefix = f"{entry.name}/" if entry.is_dir() else ""
+        for file in inner:
+            if file.name.endswith(".yaml"):
+                found[prefix + file.name.removesuffix(".yaml")] = file
+    return found
+
+
+def _validated(content: dict[str, Any], where: str) -> Protocol:
+    try:
+        return Protocol.model_validate(content)
+    except ValidationError as error:
+        lines = [
+            f"  {'.'.join(map(str, e['loc'])) or 'protocol'}: {e['msg']} (got {e['input']!r:.80})"
+            for e in error.errors()
+        ]
+        raise NeuroalignError(f"{where} is not a valid protocol:\n" + "\n".join(lines)) from error
