@@ -22,7 +22,7 @@ from neuroalign import progress
 from neuroalign.errors import NeuroalignError
 from neuroalign.files import atomic_file, write_json
 from neuroalign.images.encoders import DEFAULT_ENCODER, ImageEncoder, load_encoder
-from neuroalign.images.pictures import PictureSet, open_picture
+from neuroalign.images.pictures import PictureSet, open_picture, picture_hash
 from neuroalign.retrieval.embeddings import Embeddings
 
 #: Counts up when `open_picture` changes what an encoder gets to see.
@@ -121,8 +121,12 @@ def _embed(
 
 def _check_unchanged(batch: list[str], paths: dict[str, str]) -> None:
     for expected in batch:
-        path = Path(paths[expected])
-        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+        path = paths[expected]
+        try:
+            found = picture_hash(path)
+        except (OSError, ValueError):
+            continue  # opening it says why
+        if found != expected:
             raise NeuroalignError(
                 f"{path} has changed since the picture set was made: its content no longer has the "
                 "hash that the set states. Make the picture set again."

@@ -15,7 +15,13 @@ import pandas as pd
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from neuroalign import progress
-from neuroalign.errors import NeuroalignError
+from neuroalign.errors import MissingDependencyError, NeuroalignError
+from neuroalign.images.bricks import (
+    brick_picture,
+    pixels_hash,
+    read_brick,
+    read_brick_picture,
+)
 from neuroalign.selection import matching_rows
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
@@ -32,9 +38,10 @@ class PictureSet:
     Parameters
     ----------
     table : pandas.DataFrame
-        One row a picture. `stimulus` (unique) names it in trial tables, `path` is its file,
-        `label` the concept it shows and `category` a wider class (both may be missing), `sha256`
-        the hash of the file's content.
+        One row a picture. `stimulus` (unique) names it in trial tables, `path` is its file (or
+        `FILE.hdf5::KEY/NUMBER`, a picture in an HDF5 array), `label` the concept it shows and
+        `category` a wider class (both may be missing), `sha256` the hash of the file's content
+        (of the pixels, in an HDF5 array).
     name : str
     licence : str
 
@@ -155,13 +162,15 @@ def pictures_from_table(table: str | Path) -> PictureSet:
     Parameters
     ----------
     table : path
-        Columns `stimulus` and `path` (relative to the table's folder, or absolute); optional
-        columns `label` and `category`.
+        Columns `stimulus` and `path` (relative to the table's folder, or absolute; pictures in
+        an HDF5 array are `FILE.hdf5::KEY/NUMBER`); optional columns `label` and `category`.
 
     Raises
     ------
     NeuroalignError
         The table or a picture cannot be read, a column is missing, or a stimulus stands twice.
+    MissingDependencyError
+        A picture lies in an HDF5 file, and h5py is not installed.
     """
     file = Path(table)
     try:
@@ -203,12 +212,21 @@ def pictures_from_table(table: str | Path) -> PictureSet:
 def open_picture(path: str | Path) -> Image.Image:
     """Return a picture as RGB, upright, with transparency laid over mid-grey.
 
+    Parameters
+    ----------
+    path : path
+        A picture file, or `FILE.hdf5::KEY/NUMBER`.
+
     Raises
     ------
     NeuroalignError
         The file cannot be decoded.
+    MissingDependencyError
+        It is an HDF5 file, and h5py is not installed.
     """
     try:
+        if (place := brick_picture(path)) is not None:
+            return Image.fromarray(read_brick_picture(place))
         with Image.open(path) as file:
             picture = ImageOps.exif_transpose(file)
             if picture.mode.startswith("I;16"):  # Pillow would clip instead of scaling
@@ -218,24 +236,50 @@ def open_picture(path: str | Path) -> Image.Image:
                 ground = Image.new("RGBA", picture.size, (*_GREY, 255))
                 picture = Image.alpha_composite(ground, picture)
             return picture.convert("RGB")
+    except MissingDependencyError:
+        raise
     except _UNREADABLE as error:
         raise _undecodable([f"{path} ({_reason(error)})"]) from error
+
+
+def picture_hash(path: str | Path) -> str:
+    """Return the hash by which a picture set knows a picture's content.
+
+    Raises
+    ------
+    OSError, ValueError
+        The picture cannot be read.
+    """
+    place = brick_picture(path)
+    return _sha256(Path(path)) if place is None else pixels_hash(read_brick_picture(place))
 
 
 def _with_files(
     stimuli: Sequence[str], paths: Sequence[Path], labels: Sequence[object], cats: Sequence[object]
 ) -> pd.DataFrame:
-    """Check that each file decodes, hash it, and return the table of a picture set."""
-    digests, bad = [], []
-    for path in progress.track(paths, "Checking pictures"):
-        try:
-            with Image.open(path) as picture:
-                picture.verify()
-            digests.append(_sha256(path))
-        except _UNREADABLE as error:
-            bad.append(f"{path} ({_reason(error)})")
+    """Check that each picture can be read, hash it, and return the table of a picture set."""
+    places = [brick_picture(path) for path in paths]
+    inside = [i for i, place in enumerate(places) if place is not None]
+    digests, bad = [""] * len(paths), {}
+    with progress.bar(len(paths), "Checking pictures") as advance:
+        for number, found in read_brick([p for p in places if p is not None]):
+            if isinstance(found, Exception):
+                bad[inside[number]] = found
+            else:
+                digests[inside[number]] = pixels_hash(found)
+            advance(1)
+        for i, (path, place) in enumerate(zip(paths, places, strict=True)):
+            if place is not None:
+                continue
+            try:
+                with Image.open(path) as picture:
+                    picture.verify()
+                digests[i] = _sha256(path)
+            except _UNREADABLE as error:
+                bad[i] = error
+            advance(1)
     if bad:
-        raise _undecodable(bad)
+        raise _undecodable([f"{paths[i]} ({_reason(bad[i])})" for i in sorted(bad)])
     columns = (stimuli, [str(p) for p in paths], labels, cats, digests)
     return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
 
