@@ -335,6 +335,7 @@ def _record(
         "devices": devices,
         "space": fitted.bundle.space.name,
         "best_epochs": fitted.best_epochs,
+        "chosen_on": "validation",
         "start": {m: asdict(c) for m, c in fitted.choices.items()},
         "recordings": {m: str(r.path) for m, r in recordings.items()},
         "checksums": {m: _checksums(r) for m, r in recordings.items()},

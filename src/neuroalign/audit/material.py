@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from neuroalign.errors import NeuroalignError
-from neuroalign.images.pictures import PictureSet
+from neuroalign.images.pictures import COLUMNS, PictureSet
 from neuroalign.recipe import Recipe, load_recipe
 from neuroalign.recordings.container import Recordings
 from neuroalign.recordings.schema import Modality
@@ -88,14 +88,14 @@ def _of_recipe(subject: str, recipe: Recipe, run: Run | None) -> Material:
     shown = {s for t in trials.values() for s in t["stimulus"].dropna()}
     if not shown:
         return Material(subject, recordings, trials, recipe=recipe, run=run)
-    pictures = picture_set(recipe.pictures)
-    keep = pictures.table["stimulus"].isin(list(shown)).to_numpy(bool)
-    embeddings: Embeddings | None
     try:
-        embeddings = recipe_pictures(recipe).take(keep)
+        embeddings = recipe_pictures(recipe)
     except NeuroalignError:  # the encoder's weights are not here: pictures are compared by content
-        embeddings = None
-    return Material(subject, recordings, trials, pictures.take(keep), embeddings, recipe, run)
+        pictures = picture_set(recipe.pictures).select(stimulus=sorted(shown))
+        return Material(subject, recordings, trials, pictures, None, recipe, run)
+    embeddings = embeddings.select(stimulus=sorted(shown))
+    pictures = PictureSet(embeddings.items[list(COLUMNS)], recipe.pictures)
+    return Material(subject, recordings, trials, pictures, embeddings, recipe, run)
 
 
 def _recorded_parts(
