@@ -102,6 +102,8 @@ def test_the_share_is_one_of_groups_and_the_seed_draws_them() -> None:
     assert drawn[0] != drawn[2]
     by_run = regroup(table, "run", test_share=0.25)
     assert len(by_run.test_groups) == 2, "a run of each person"
+    short = table[(table["subject"] == "b") | ((table["session"] == "1") & (table["run"] == "1"))]
+    assert held_out(regroup(short, "run"), "subject") == {("b",)}, "the other has one run only"
 
 
 def test_training_trials_with_test_pictures_are_left_out_and_counted() -> None:
@@ -132,5 +134,7 @@ def test_what_the_table_does_not_know_cannot_be_split_by() -> None:
     unknown = design().assign(stimulus=pd.array([pd.NA] * 32, "string"))
     with pytest.raises(NeuroalignError, match="can be split by concept, run, session, person"):
         regroup(unknown, "picture")
-    with pytest.raises(NeuroalignError, match="a single person"):
+    with pytest.raises(NeuroalignError, match="there is a single person"):
         regroup(unknown[unknown["subject"] == "b"], "person")
+    with pytest.raises(NeuroalignError, match="each person has a single session"):
+        regroup(unknown[unknown["session"] == "1"], "session")

@@ -67,7 +67,8 @@ def regroup(
         Pictures, concepts and people are held out from everybody; runs and sessions are those of
         a person.
     test_share : float
-        Share of the groups (of each person's runs or sessions) to hold out, at least one.
+        Share of the groups (of each person's runs or sessions) to hold out, at least one; a
+        person with a single run or session is trained on and not tested.
     test : sequence of str, optional
         Groups to hold out instead, by name: "run-03", "3" or "sub-01_ses-02_run-03"; a picture;
         a concept; a person.
@@ -131,15 +132,15 @@ def _drawn(
     rng = np.random.default_rng(seed)
     owners = trials["subject"].astype("string") if by in _OF_A_PERSON else groups.map(lambda _: "")
     chosen: set[str] = set()
-    for owner, own in groups.groupby(owners, sort=True):
+    for _, own in groups.groupby(owners, sort=True):
         names = sorted(own.unique())
-        if len(names) < 2:
-            raise NeuroalignError(
-                f"{where}: {f'subject {owner} has' if owner else 'there is'} a single {by} "
-                f"({names[0]}), so none can be held out. Split by something finer."
-            )
         count = min(max(1, math.floor(share * len(names) + 0.5)), len(names) - 1)
         chosen |= {names[i] for i in rng.permutation(len(names))[:count]}
+    if not chosen:
+        whose = "each person has" if by in _OF_A_PERSON else "there is"
+        raise NeuroalignError(
+            f"{where}: {whose} a single {by}, so none can be held out. Split by something finer."
+        )
     return chosen
 
 
