@@ -1,4 +1,4 @@
-"""`neuroalign datasets` and `neuroalign doctor`."""
+"""`neuroalign datasets`, `neuroalign fetch` and `neuroalign doctor`."""
 
 from __future__ import annotations
 
@@ -54,6 +54,38 @@ def doctor_command(
     else:
         _say_diagnosis(found)
     raise typer.Exit(found.status)
+
+
+def fetch_command(
+    name: Annotated[str, typer.Argument(help="A data set; see `neuroalign datasets`.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder to download into.")],
+    subjects: Subjects = None,
+    only: Annotated[str | None, typer.Option(help="Only paths of this pattern: '*.tsv'.")] = None,
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="You have read it and accept it.")
+    ] = False,
+) -> None:
+    """Download a data set; where its licence allows no direct download, say what to do."""
+    from neuroalign.fetch import fetch, select_files
+    from neuroalign.fetch.download import missing_bytes
+    from neuroalign.recordings.readers import load_reader
+
+    card = load_reader(name).card
+    say(f"{card.title}: {card.licence}")
+    selection = select_files(card, subjects=listed(subjects), only=only)
+    if selection.files:
+        left = missing_bytes(selection.files, out)
+        say(
+            f"{len(selection.files)} files, {selection.size / 1e9:,.2f} GB, of which "
+            f"{left / 1e9:,.2f} GB are still to be downloaded into {out}"
+        )
+    fetch(card, selection, out, accept_licence=accept_licence)
+    if selection.files:
+        say(f"Next: neuroalign doctor {out}")
+    if selection.steps:
+        say("To be done by hand:")
+        for number, step in enumerate(selection.steps, start=1):
+            say(f"{number}. {step}")
 
 
 def _say_card(card: Any) -> None:

@@ -25,6 +25,7 @@ app = typer.Typer(
     help="EEG, MEG and fMRI in one picture space: decoding, encoding and modality conversion.",
 )
 app.command("datasets")(datasets.datasets_command)
+app.command("fetch")(datasets.fetch_command)
 app.command("doctor")(datasets.doctor_command)
 app.add_typer(prepare, name="prepare")
 app.command("simulate")(simulation.simulate_command)
