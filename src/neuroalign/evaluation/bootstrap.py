@@ -209,14 +209,31 @@ def share_interval(
         None where the ceiling cannot be told from chance: then there is no way to go.
     """
     spread = _spread([ours, ceiling], n_boot, seed)
-    (x, y), margin = spread.means - chance, spread.squared_margin(level)
+    bounds = _fieller(spread.means - chance, spread.squared_margin(level))
+    if bounds is None:
+        return None
+    return Interval(*bounds, spread.n_clusters, spread.n_people)
+
+
+def share_of_intervals(ours: Interval, ceiling: Interval, chance: float) -> Interval | None:
+    """Return the share of the way to a ceiling of which the interval is all that is known.
+
+    As `share_interval`, with the two as if they were independent: wider than it has to be, where
+    they are of the same pictures.
+    """
+    half = np.array([(i.high - i.low) / 2 for i in (ours, ceiling)])
+    bounds = _fieller(np.array([ours.value, ceiling.value]) - chance, np.diag(half**2))
+    return None if bounds is None else Interval(*bounds, ours.n_clusters, ours.n_people)
+
+
+def _fieller(way: Array, margin: Array) -> tuple[float, float, float] | None:
+    """Return the ratio of two differences from chance and its bounds; None if there are none."""
+    x, y = (float(w) for w in way)
     a, b, c = y**2 - margin[1, 1], x * y - margin[0, 1], x**2 - margin[0, 0]
     if y <= 0 or a <= 0:
         return None
-    root = np.sqrt(max(b**2 - a * c, 0.0))
-    low, high = (float((b + sign * root) / a) for sign in (-1, 1))
-    value = float(x / y)
-    return Interval(value, min(low, value), max(high, value), spread.n_clusters, spread.n_people)
+    root = float(np.sqrt(max(b**2 - a * c, 0.0)))
+    return x / y, min(float(b - root) / float(a), x / y), max(float(b + root) / float(a), x / y)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ import pandas as pd
 
 from neuroalign.evaluation.chance import retrieved_shares
 from neuroalign.evaluation.pairs import Block, Cosines, PairScores
-from neuroalign.evaluation.permutation import Relabelling, p_value, relabelling
+from neuroalign.evaluation.permutation import Relabelling, relabelling
 from neuroalign.evaluation.queries import (
     BY_CLASS,
     BY_ITEM,
@@ -35,7 +35,7 @@ _CELLS = 2**21
 _FROM_CLASSES = {"class_top1": 1, "class_top5": 5, "two_way_embedding": 0}
 
 
-def label_p_values(
+def shuffled_scores(
     scores: PairScores,
     queries: pd.DataFrame,
     gallery: pd.DataFrame,
@@ -46,8 +46,8 @@ def label_p_values(
     asked: Asked | None = None,
     n_permutations: int = 1000,
     seed: int = 0,
-) -> dict[tuple[str, str], float]:
-    """Return how often shuffled labels score as well as the true ones.
+) -> dict[tuple[str, str], Values]:
+    """Return what every group and metric scores with the true labels and with shuffled ones.
 
     Parameters
     ----------
@@ -58,12 +58,13 @@ def label_p_values(
     groups : mapping from name to ndarray of shape (n_queries,), bool
         Whose queries are taken together: all, and each person's.
     n_permutations, seed : int
-        Within a group and metric, every p-value is a multiple of 1 / (n_permutations + 1).
 
     Returns
     -------
-    dict from (group, metric) to p-value
-        Metrics without a value in a group are left out.
+    dict from (group, metric) to ndarray of shape (n_permutations + 1,)
+        The first entry is that of the true labels. Sums over a group's queries (of weighted
+        values, where classes count alike), or minus the median: higher is better, and no more
+        than that. Metrics without a value in a group are left out.
     """
     asked = asked or Asked()
     items, classes = (identity_codes(queries, gallery, c) for c in ("stimulus", "label"))
@@ -73,8 +74,7 @@ def label_p_values(
         return _relabelled_gallery(scores, gallery, classes, found, groups, n_permutations, seed)
     who = _seen_by(queries, gallery) if encoding else queries["subject"].astype(object).map(str)
     kinds = {k: Labels.of(*ids) for k, ids in (("item", items), ("class", classes)) if ids}
-    pair = "class" if any(v.note.startswith("over classes") for v in found.values()) else "item"
-    functions = _functions(found, "item" if "item" in kinds and pair == "item" else "class", asked)
+    functions = rank_functions(found, asked)
     key = sum(
         ids[0] * (int(ids[0].max()) + 1) ** i for i, ids in enumerate((items, classes)) if ids
     )
@@ -113,14 +113,16 @@ def label_p_values(
         shown = ids[1][columns]
         collected["two_way_retrieved"].add_retrieved(rows, shown, weight, vectors, encoding)
     return {
-        (group, metric): p for metric, each in collected.items() for group, p in each.p_values()
+        (group, metric): null for metric, each in collected.items() for group, null in each.scores()
     }
 
 
-def _functions(
-    found: Mapping[str, QueryValues], pairwise: str, asked: Asked
+def rank_functions(
+    found: Mapping[str, QueryValues], asked: Asked
 ) -> dict[str, tuple[str, Callable[[Ranks], Values]]]:
-    """Return, for each metric that ranks determine, whether of items or classes, and how."""
+    """Return, for each metric that ranks determine, whether of `item` or `class`, and how."""
+    over_classes = any(v.note.startswith("over classes") for v in found.values())
+    pairwise = "class" if over_classes else "item"
     every = {m: ("item", f) for m, f in BY_ITEM.items()}
     every |= {m: ("class", f) for m, f in BY_CLASS.items()}
     every["two_way_embedding"] = (pairwise, Ranks.two_way)
@@ -187,7 +189,7 @@ def _relabelled_gallery(
     groups: Mapping[str, npt.NDArray[np.bool_]],
     n_permutations: int,
     seed: int,
-) -> dict[tuple[str, str], float]:
+) -> dict[tuple[str, str], Values]:
     """Shuffle the classes of recordings, where pictures ask for recordings of their class.
 
     Every picture of a class asks the same of the same recordings: shuffled picture by picture,
@@ -221,9 +223,7 @@ def _relabelled_gallery(
         for i in range(len(groups)):
             hits["two_way_embedding"][i] = wins[i][labels, np.arange(len(gallery))].sum(axis=1)
     return {
-        (group, metric): p_value(null[i, 1:], float(null[i, 0]))
-        for metric, null in hits.items()
-        for i, group in enumerate(groups)
+        (group, metric): null[i] for metric, null in hits.items() for i, group in enumerate(groups)
     }
 
 
@@ -338,8 +338,8 @@ class _Collected:
         for start in range(0, len(rows), step):
             yield rows[start : start + step]
 
-    def p_values(self) -> Iterator[tuple[str, float]]:
-        """Yield each group's p-value."""
+    def scores(self) -> Iterator[tuple[str, Values]]:
+        """Yield what each group scores in each permutation."""
         for i, (group, member) in enumerate(self._groups.items()):
             if self._of.level is not None:
                 # a lower rank is a better one
@@ -349,4 +349,4 @@ class _Collected:
             else:
                 mean = self._sums[i] / np.maximum(self._numbers[i], 1)
                 null = mean.sum(axis=1) / (self._numbers[i] > 0).sum(axis=1)
-            yield group, p_value(null[1:], float(null[0]))
+            yield group, np.asarray(null)

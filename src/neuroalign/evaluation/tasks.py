@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -11,9 +11,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from neuroalign.errors import NeuroalignError
+from neuroalign.evaluation.attainable import Ceiling, beside_ceiling
+from neuroalign.evaluation.confirmation import confirm_chance
 from neuroalign.evaluation.pairs import Cosines, Matrix, PairScores
 from neuroalign.evaluation.queries import Asked, QueryValues, joined, query_values
 from neuroalign.evaluation.scores import Score
+from neuroalign.evaluation.significance import p_values_by_person
 from neuroalign.retrieval.embeddings import Embeddings
 from neuroalign.retrieval.gallery import same_space
 
@@ -31,11 +34,13 @@ def score_retrieval(
     items: str,
     pictures: Embeddings | None = None,
     cluster: Sequence[str] | None = None,
-    ceiling: Sequence[Score] = (),
+    ceiling: Ceiling | Sequence[Score] = (),
     asked: Asked | None = None,
     people: People = "both",
     simulated: bool = False,
     n_boot: int = 1000,
+    n_permutations: int = 1000,
+    confirm: bool = True,
     seed: int = 0,
 ) -> list[Score]:
     """Score a retrieval by cosine with every metric that its items allow.
@@ -54,16 +59,21 @@ def score_retrieval(
         The judge of `two_way_retrieved`; see `retrieval_values`.
     cluster : sequence of str, optional
         The unit of the bootstrap; see `retrieval_values`.
-    ceiling : sequence of Score
-        The ideal observer's scores of the same task, whose values are set beside ours.
+    ceiling : Ceiling or sequence of Score
+        What could be attained in the same retrieval; or the ideal observer's scores, of another
+        run on the same simulation.
     asked : Asked, optional
         Metrics, tie rule, candidates; the usual ones unless given.
     people : {"both", "pooled", "separate"}
         See `values_by_person`.
     simulated : bool
         Whether the recordings are simulated.
-    n_boot, seed : int
-        Bootstrap draws and their seed.
+    n_boot, n_permutations, seed : int
+        Draws of the bootstrap and of shuffled labels, and the seed of both; 0 permutations leave
+        p-values out.
+    confirm : bool
+        Whether chance levels are held against shuffled galleries (see `confirm_chance`): once for
+        each retrieval is enough, whatever the model.
 
     Returns
     -------
@@ -91,6 +101,8 @@ def score_retrieval(
         asked,
         people,
         n_boot,
+        n_permutations,
+        confirm,
         seed,
     )
 
@@ -107,11 +119,13 @@ def score_matrix(
     items: str,
     pictures: Embeddings | None = None,
     cluster: Sequence[str] | None = None,
-    ceiling: Sequence[Score] = (),
+    ceiling: Ceiling | Sequence[Score] = (),
     asked: Asked | None = None,
     people: People = "both",
     simulated: bool = False,
     n_boot: int = 1000,
+    n_permutations: int = 1000,
+    confirm: bool = True,
     seed: int = 0,
 ) -> list[Score]:
     """Score any decoder that gives a number to each query and candidate; see `score_retrieval`.
@@ -124,7 +138,7 @@ def score_matrix(
         The items, with the columns `subject`, `stimulus` and `label`.
     task, source, target, model, items, pictures, cluster, ceiling, asked, people, simulated
         As in `score_retrieval`.
-    n_boot, seed
+    n_boot, n_permutations, confirm, seed
         As in `score_retrieval`.
 
     Returns
@@ -157,6 +171,8 @@ def score_matrix(
         asked,
         people,
         n_boot,
+        n_permutations,
+        confirm,
         seed,
     )
 
@@ -261,6 +277,12 @@ def normalise_conversion(conversion: Score, decoding: Score) -> Score:
         high=float(high),
         chance=conversion.chance / decoding.value,
         ceiling=None,
+        ceiling_name="",
+        p=None,
+        p_corrected=None,
+        share=None,
+        share_low=None,
+        share_high=None,
         note="; ".join(
             filter(
                 None, [conversion.note, f"over decoding {decoding.source}: {decoding.value:.4f}"]
@@ -283,43 +305,56 @@ def _score(
     described: Score,
     pictures: Embeddings | None,
     cluster: Sequence[str] | None,
-    ceiling: Sequence[Score],
+    ceiling: Ceiling | Sequence[Score],
     asked: Asked | None,
     people: People,
     n_boot: int,
+    n_permutations: int,
+    confirm: bool,
     seed: int,
 ) -> list[Score]:
     values = values_by_person(
         scores, queries, gallery, pictures, cluster=cluster, asked=asked, people=people
     )
-    best: dict[tuple[str, ...], float] = {
-        (s.task, s.source, s.target, s.metric, s.subject, s.items): s.value for s in ceiling
-    }
-    return [
-        _summary(replace(described, subject=subject), found, best, n_boot, seed)
-        for subject, metrics in values.items()
-        for found in metrics.values()
-        if len(found.values)
-    ]
+    if confirm and not (people == "separate" and gallery["subject"].notna().any()):
+        where = f"{described.task} {described.source} -> {described.target}, {described.items}"
+        found = values["all"]
+        confirm_chance(
+            scores, queries, gallery, found, pictures, where=where, asked=asked, seed=seed
+        )
+    p: dict[tuple[str, str], float] = {}
+    if n_permutations:
+        p = p_values_by_person(
+            scores,
+            queries,
+            gallery,
+            values,
+            pictures,
+            asked=asked,
+            separate=people == "separate",
+            n_permutations=n_permutations,
+            seed=seed,
+        )
+    summaries = []
+    for subject, metrics in values.items():
+        for metric, each in metrics.items():
+            if len(each.values):
+                s = replace(described, subject=subject, p=p.get((subject, metric)))
+                s = _summary(s, each, n_boot, seed)
+                summaries.append(beside_ceiling(s, each, ceiling, n_boot=n_boot, seed=seed))
+    return summaries
 
 
-def _summary(
-    described: Score,
-    values: QueryValues,
-    ceiling: Mapping[tuple[str, ...], float],
-    n_boot: int,
-    seed: int,
-) -> Score:
+def _summary(described: Score, values: QueryValues, n_boot: int, seed: int) -> Score:
     interval = values.interval(n_boot=n_boot, seed=seed)
-    s = replace(described, metric=values.metric)
     return replace(
-        s,
+        described,
+        metric=values.metric,
         value=interval.value,
         low=interval.low,
         high=interval.high,
         chance=values.mean_chance(),
         n_queries=len(values.values),
         n_gallery=values.n_gallery,
-        ceiling=ceiling.get((s.task, s.source, s.target, s.metric, s.subject, s.items)),
         note=values.note,
     )

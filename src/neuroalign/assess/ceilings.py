@@ -1,0 +1,126 @@
+"""Ceilings of recorded data: computed beside the embeddings, stored with them, scored like them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from neuroalign.evaluation.ceilings import (
+    MatchScores,
+    halves,
+    noise_ceiling,
+    own_repeats,
+    read_ncsnr,
+    split_half_values,
+)
+from neuroalign.evaluation.items import TestItems
+from neuroalign.files import atomic_file
+from neuroalign.recordings.container import Recordings
+from neuroalign.recordings.schema import Modality
+from neuroalign.retrieval.embeddings import Embeddings
+
+FOLDER = "own-repeats"
+RELIABILITY = "reliability.parquet"
+#: What repeats tell about each way to make test items; other averages have no ceiling of this kind.
+_SINGLE = {"trials": True, "repeats": False}
+_COLUMNS = {
+    "modality": "string",
+    "subject": "string",
+    "stimulus": "string",
+    "value": "float64",
+    "n_averaged": "int64",
+    "ncsnr_ceiling": "float64",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """How far the recordings agree with themselves.
+
+    Parameters
+    ----------
+    repeats : dict
+        Of each modality and item set, responses scored against the person's other responses.
+    reliability : pandas.DataFrame
+        A row a modality, person and picture: `value`, its part in the explainable variance of the
+        averages (see `split_half_values`), `n_averaged`, and `ncsnr_ceiling`, the person's mean
+        noise ceiling for that many trials (NaN unless the recordings bring an `ncsnr`).
+    """
+
+    repeats: Mapping[tuple[Modality, str], MatchScores]
+    reliability: pd.DataFrame
+
+
+def measure_agreement(
+    recordings: Mapping[Modality, Recordings],
+    items: Mapping[Modality, list[TestItems]],
+    specs: Mapping[tuple[Modality, str], str],
+    judge: Embeddings,
+) -> Agreement:
+    """Compute both from the test trials alone.
+
+    Parameters
+    ----------
+    recordings, items : mapping
+    specs : mapping from (modality, slug) to the item set's `spec`
+    judge : Embeddings
+        The candidate pictures, whose order is kept.
+    """
+    repeats: dict[tuple[Modality, str], MatchScores] = {}
+    tables = [pd.DataFrame(columns=list(_COLUMNS))]
+    for modality, whole in recordings.items():
+        test = whole.select(split="test")
+        shown = set(test.trials["stimulus"].dropna().astype(str))
+        candidates = [s for s in judge.items["stimulus"].astype(str) if s in shown]
+        for chosen in items[modality]:
+            single = _SINGLE.get(specs[modality, chosen.slug])
+            if single is not None and len(candidates) > 1:
+                found = own_repeats(test, candidates, single_trials=single)
+                if found is not None:
+                    repeats[modality, chosen.slug] = found
+        for subject, (table, first, second) in halves(test).items():
+            ncsnr = read_ncsnr(whole, subject)
+            ceiling = np.nan
+            if ncsnr is not None:
+                ceiling = float(noise_ceiling(ncsnr, table["n_averaged"].to_numpy()).mean())
+            tables.append(
+                table.assign(
+                    modality=modality,
+                    subject=subject,
+                    value=split_half_values(first, second),
+                    ncsnr_ceiling=ceiling,
+                )
+            )
+    reliability = pd.concat([t for t in tables if len(t)] or tables, ignore_index=True)
+    return Agreement(repeats, reliability[list(_COLUMNS)].astype(_COLUMNS))
+
+
+def save_agreement(agreement: Agreement, folder: Path) -> None:
+    """Write the tables and score matrices below an evaluation folder."""
+    with atomic_file(folder / RELIABILITY) as partial:
+        agreement.reliability.to_parquet(partial, index=False)
+    for (modality, slug), found in agreement.repeats.items():
+        stem = folder / FOLDER / f"{modality}-{slug}"
+        with atomic_file(stem.with_suffix(".parquet")) as partial:
+            found.items.to_parquet(partial, index=False)
+        with atomic_file(stem.with_suffix(".npy")) as partial:
+            np.save(partial, found.scores)
+        with atomic_file(folder / FOLDER / f"{modality}-{slug}-candidates.parquet") as partial:
+            found.candidates.to_parquet(partial, index=False)
+
+
+def load_agreement(folder: Path, names: list[tuple[Modality, str]]) -> Agreement:
+    """Read what `save_agreement` wrote for these (modality, slug)."""
+    repeats = {}
+    for modality, slug in names:
+        stem = folder / FOLDER / f"{modality}-{slug}"
+        repeats[modality, slug] = MatchScores(
+            pd.read_parquet(stem.with_suffix(".parquet")),
+            pd.read_parquet(folder / FOLDER / f"{modality}-{slug}-candidates.parquet"),
+            np.load(stem.with_suffix(".npy"), allow_pickle=False),
+        )
+    return Agreement(repeats, pd.read_parquet(folder / RELIABILITY))

@@ -1,0 +1,151 @@
+"""Chance, computed exactly elsewhere, is confirmed by shuffling the candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from neuroalign.errors import NeuroalignError
+from neuroalign.evaluation.chance import retrieved_shares
+from neuroalign.evaluation.pairs import Cosines, PairScores
+from neuroalign.evaluation.per_query import QueryValues
+from neuroalign.evaluation.queries import Asked, identity_codes
+from neuroalign.evaluation.ranks import Ranks, Values
+from neuroalign.evaluation.retrieved import judge_vectors
+from neuroalign.evaluation.shuffled import rank_functions
+from neuroalign.evaluation.standings import Labels, Standings
+from neuroalign.retrieval.embeddings import Embeddings
+
+Codes = npt.NDArray[np.int64]
+#: So many queries, drawn anew, meet so many orders of the gallery.
+QUERIES, ORDERS = 128, 100
+#: The two levels may differ by so many standard errors, and by this much in any case.
+STANDARD_ERRORS, TOLERANCE = 5.0, 1e-3
+
+
+def confirm_chance(
+    scores: PairScores,
+    queries: pd.DataFrame,
+    gallery: pd.DataFrame,
+    found: Mapping[str, QueryValues],
+    pictures: Embeddings | None = None,
+    *,
+    where: str,
+    asked: Asked | None = None,
+    seed: int = 0,
+) -> None:
+    """Refuse a chance level that shuffling the gallery does not bear out.
+
+    Which candidate is which is shuffled, candidate by candidate, under the same scores: what the
+    metrics are then on average is chance, by its definition.
+
+    Parameters
+    ----------
+    scores, queries, gallery, pictures, asked
+        As in `query_values`.
+    found : mapping from metric to QueryValues
+        What `query_values` returned, chance levels among it. The median rank is left out, whose
+        chance is not a mean.
+    where : str
+        What is scored, for the message.
+    seed : int
+        Fixes the queries and the orders.
+
+    Raises
+    ------
+    NeuroalignError
+        The mean over orders is further from the computed level than five of its standard errors,
+        and than 0.001.
+    """
+    rng = np.random.default_rng([seed, 3])
+    rows = np.sort(rng.permutation(len(queries))[:QUERIES])
+    chosen = np.zeros(len(queries), bool)
+    chosen[rows] = True
+    part = {m: v.among(chosen) for m, v in found.items() if v.level is None}
+    part = {m: v for m, v in part.items() if len(v.values)}
+    matrix = scores.exact_pairs(rows[:, None], np.arange(len(gallery))[None, :])
+    drawn: dict[str, list[float]] = {m: [] for m in part}
+    shuffle = _Shuffle(matrix, queries, gallery, rows, pictures, part, asked or Asked())
+    for _ in range(ORDERS):
+        for metric, values in shuffle.scores(rng.permutation(len(gallery))):
+            kept = values[np.searchsorted(rows, part[metric].positions)]
+            drawn[metric].append(float(np.average(kept, weights=part[metric].weights)))
+    for metric, means in drawn.items():
+        if not means:
+            continue
+        level, mean = part[metric].mean_chance(), float(np.mean(means))
+        error = float(np.std(means, ddof=1) / np.sqrt(len(means)))
+        if abs(mean - level) > max(STANDARD_ERRORS * error, TOLERANCE):
+            raise NeuroalignError(
+                f"{where}: the chance level of {metric} is computed as {level:.4f}, but {ORDERS} "
+                f"shuffled galleries score {mean:.4f} on average (standard error {error:.4f}). One "
+                "of the two is wrong, and no score of this retrieval can be judged. Please report "
+                "this, with the numbers of pictures, classes and repeats in the gallery."
+            )
+
+
+class _Shuffle:
+    """A retrieval whose candidates can change places."""
+
+    def __init__(
+        self,
+        matrix: npt.NDArray[np.floating],
+        queries: pd.DataFrame,
+        gallery: pd.DataFrame,
+        rows: Codes,
+        pictures: Embeddings | None,
+        found: Mapping[str, QueryValues],
+        asked: Asked,
+    ) -> None:
+        every = {
+            "item": identity_codes(queries, gallery, "stimulus"),
+            "class": identity_codes(queries, gallery, "label"),
+        }
+        self._ids = {k: (ids[0][rows], ids[1]) for k, ids in every.items() if ids is not None}
+        self._matrix, self._standings = matrix, Standings.of(matrix)
+        self._functions = rank_functions(found, asked)
+        self._by_mean = [m for m in ("class_accuracy", "balanced_accuracy") if m in found]
+        self._first = matrix == matrix.max(axis=1, keepdims=True)
+        self._shares: Values | None = None
+        if pictures is not None and "two_way_retrieved" in found:
+            self._kind = "item" if "item" in self._ids else "class"
+            column = "stimulus" if self._kind == "item" else "label"
+            ids = every[self._kind]
+            assert ids is not None
+            names = pd.concat([queries[column], gallery[column]], ignore_index=True).map(str)
+            _, where = np.unique(np.concatenate(ids), return_index=True)
+            vectors = judge_vectors(pictures, column, list(names.iloc[where]))
+            known, self._place = np.unique(ids[1], return_inverse=True)
+            asks = ids[0][rows]
+            spot = np.minimum(np.searchsorted(known, asks), len(known) - 1)
+            cosines = Cosines(vectors[asks], vectors[known]).exact(slice(0, len(rows)))
+            self._shares = retrieved_shares(cosines, np.where(known[spot] == asks, spot, -1))
+
+    def scores(self, order: Codes) -> Iterator[tuple[str, Values]]:
+        """Yield each metric's value of every query, NaN where it has none."""
+        n = np.arange(len(self._matrix))
+        for kind, (asks, ids) in self._ids.items():
+            mine: dict[str, Callable[[Ranks], Values]] = {
+                m: f for m, (k, f) in self._functions.items() if k == kind
+            }
+            by_mean = self._by_mean if kind == "class" else []
+            if not mine and not by_mean:
+                continue
+            labels = Labels.of(asks, ids[order])
+            spot = np.minimum(np.searchsorted(labels.known, asks), len(labels.known) - 1)
+            columns, present = labels.columns[spot][:, None], labels.present[spot][:, None]
+            ranks = self._standings.ranks(columns, present, labels.n_wrong[spot][:, None])
+            for metric, function in mine.items():
+                yield metric, function(ranks)
+            if by_mean:
+                member = labels.known[:, None] == ids[order]
+                means = (self._matrix @ member.T / member.sum(axis=1)).astype(np.float32)
+                highest = means == means.max(axis=1, keepdims=True)
+                for metric in by_mean:
+                    yield metric, highest[n, spot] / highest.sum(axis=1)
+        if self._shares is not None:
+            shown = self._shares[:, self._place[order]]
+            yield "two_way_retrieved", (shown * self._first).sum(axis=1) / self._first.sum(axis=1)
