@@ -5,7 +5,12 @@ import pytest
 from scipy.stats import bootstrap as scipy_bootstrap
 
 from neuroalign.errors import NeuroalignError
-from neuroalign.evaluation.bootstrap import bootstrap_interval, paired_difference
+from neuroalign.evaluation.bootstrap import (
+    Sample,
+    bootstrap_interval,
+    paired_difference,
+    share_interval,
+)
 
 
 def coverage(draw, truth, n=400):
@@ -30,6 +35,130 @@ def test_coverage_of_clustered_queries_and_what_ignoring_clusters_would_do():
     assert 0.915 <= coverage(clustered, 0.0) <= 0.975
     naive = coverage(lambda rng: (clustered(rng)[0], np.arange(800)), 0.0, n=200)
     assert naive < 0.75
+
+
+def areas(rng, pictures, people, spread=0.0):
+    """Scores in 0..1 whose mean over pictures and people is known: a beta of mean 0.7."""
+    shift = 0.08 * rng.choice([-1, 1], (pictures, 1)) + spread * rng.normal(size=people).clip(-2, 2)
+    mean = 0.7 + np.broadcast_to(shift, (pictures, people))
+    return rng.beta(8 * mean, 8 * (1 - mean))
+
+
+@pytest.mark.parametrize(("pictures", "people"), [(10, 1), (20, 4), (60, 3)])
+def test_coverage_of_few_pictures_in_1000_draws(pictures, people):
+    rng, held = np.random.default_rng(pictures), 0
+    clusters = np.repeat(np.arange(pictures), people)
+    for seed in range(1000):
+        values = areas(rng, pictures, people).ravel()
+        interval = bootstrap_interval(values, clusters, n_boot=200, seed=seed)
+        held += interval.low <= 0.7 <= interval.high
+    assert 0.93 <= held / 1000 <= 0.97
+
+
+@pytest.mark.parametrize(("pictures", "people", "spread"), [(20, 4, 0.08), (60, 6, 0.08)])
+def test_coverage_of_people_too_and_what_fixing_them_would_do(pictures, people, spread):
+    rng, held, fixed = np.random.default_rng(people), 0, 0
+    for seed in range(1000):
+        values = areas(rng, pictures, people, spread)
+        cluster, person = (i.ravel() for i in np.indices(values.shape))
+        options = {"n_boot": 100, "seed": seed}
+        both = bootstrap_interval(values.ravel(), cluster, people=person, **options)
+        alone = bootstrap_interval(values.ravel(), cluster, **options)
+        held += both.low <= 0.7 <= both.high
+        fixed += alone.low <= 0.7 <= alone.high
+    assert 0.93 <= held / 1000 <= 0.97
+    assert fixed / 1000 < 0.8
+
+
+def test_people_who_differ_in_nothing_but_noise_widen_the_interval_little():
+    rng = np.random.default_rng(1)
+    ratio = []
+    for seed in range(100):
+        values = areas(rng, 100, 6)
+        cluster, person = (i.ravel() for i in np.indices(values.shape))
+        both = bootstrap_interval(values.ravel(), cluster, people=person, seed=seed)
+        alone = bootstrap_interval(values.ravel(), cluster, seed=seed)
+        ratio.append((both.high - both.low) / (alone.high - alone.low))
+    assert (both.n_people, alone.n_people) == (6, 0)
+    assert np.median(ratio) < 1.2
+
+
+def test_people_who_saw_other_pictures_are_no_more_apart_than_their_pictures():
+    rng, ratio = np.random.default_rng(2), []
+    person = np.repeat(np.arange(6), 50)
+    for seed in range(100):
+        values = areas(rng, 300, 1).ravel()
+        both = bootstrap_interval(values, np.arange(300), people=person, seed=seed)
+        alone = bootstrap_interval(values, np.arange(300), seed=seed)
+        ratio.append((both.high - both.low) / (alone.high - alone.low))
+    assert np.median(ratio) < 1.2
+
+
+def test_one_person_says_nothing_of_others():
+    values = areas(np.random.default_rng(3), 30, 1).ravel()
+    alone = bootstrap_interval(values, np.arange(30), people=np.zeros(30))
+    assert alone == bootstrap_interval(values, np.arange(30))
+
+
+def test_bounds_stay_where_a_score_can_be():
+    interval = bootstrap_interval([1.0] * 19 + [0.0], np.arange(20))
+    assert 0.7 < interval.low < 0.95 < interval.high < 1.0
+    # Wilson's interval of 19 of 20, but for Student's quantile and the draws
+    from scipy.stats import binomtest
+
+    wilson = binomtest(19, 20).proportion_ci(method="wilson")
+    assert (interval.low, interval.high) == pytest.approx((wilson.low, wilson.high), abs=0.03)
+
+
+@pytest.mark.parametrize("pictures", [15, 60])
+def test_coverage_of_the_share_of_a_ceiling(pictures):
+    rng, held = np.random.default_rng(pictures), 0
+    for seed in range(1000):
+        easy = 0.12 * rng.normal(size=pictures)
+        ours, best = (m + easy + 0.12 * rng.normal(size=pictures) for m in (0.65, 0.8))
+        found = share_interval(
+            Sample(ours, np.arange(pictures)),
+            Sample(best, np.arange(pictures)),
+            0.5,
+            n_boot=200,
+            seed=seed,
+        )
+        held += found.low <= 0.5 <= found.high
+    assert 0.93 <= held / 1000 <= 0.97
+
+
+def test_the_share_of_a_score_that_is_its_own_ceiling_is_one():
+    sample = Sample(np.random.default_rng(4).uniform(0.6, 1, 30), np.arange(30))
+    found = share_interval(sample, sample, 0.5)
+    assert (found.value, found.low, found.high) == pytest.approx((1, 1, 1))
+
+
+def test_no_share_of_a_ceiling_that_may_be_chance():
+    rng = np.random.default_rng(5)
+    ours, best = (Sample(rng.normal(0.5, 0.1, 20), np.arange(20)) for _ in range(2))
+    assert share_interval(ours, best, 0.5) is None
+
+
+def test_shares_match_pictures_by_name_and_not_by_place():
+    rng = np.random.default_rng(6)
+    names = np.array([f"p{i}" for i in range(40)])
+    values = rng.uniform(0.5, 1, 40)
+    order = rng.permutation(40)
+    ours = Sample(values * 0.9, names)
+    straight = share_interval(ours, Sample(values, names), 0.0)
+    mixed = share_interval(ours, Sample(values[order], names[order]), 0.0)
+    assert straight == mixed
+    assert straight.high - straight.low < 1e-6  # exactly 0.9 of the ceiling, picture by picture
+    other = share_interval(ours, Sample(values, names[order]), 0.0)
+    assert other.high - other.low > 0.05
+
+
+def test_the_last_bit_does_not_depend_on_the_order_of_queries():
+    rng = np.random.default_rng(7)
+    values, clusters, people = rng.random(300), rng.integers(0, 40, 300), rng.integers(0, 4, 300)
+    order = rng.permutation(300)
+    first = bootstrap_interval(values, clusters, people=people)
+    assert first == bootstrap_interval(values[order], clusters[order], people=people[order])
 
 
 def test_interval_is_close_to_scipys():
