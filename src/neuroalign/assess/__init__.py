@@ -5,7 +5,7 @@ needs that folder alone. `evaluate_run` does both.
 """
 
 from neuroalign.assess.embed import RIDGE, embed_run, test_pictures
-from neuroalign.assess.evaluate import evaluate_run
+from neuroalign.assess.evaluate import evaluate_run, rescore_run, scores_file
 from neuroalign.assess.ideal import IDEAL
 from neuroalign.assess.score import score_stored
 from neuroalign.assess.stored import Embedded, ItemSet, Stored, load_stored, save_stored
@@ -19,7 +19,9 @@ __all__ = [
     "embed_run",
     "evaluate_run",
     "load_stored",
+    "rescore_run",
     "save_stored",
     "score_stored",
+    "scores_file",
     "test_pictures",
 ]

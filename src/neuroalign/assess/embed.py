@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
+from neuroalign.assess.ceilings import measure_agreement
 from neuroalign.assess.ideal import has_truth
-from neuroalign.assess.stored import Embedded, ItemSet, LogLikelihoods, Stored
+from neuroalign.assess.stored import TEST, Embedded, ItemSet, LogLikelihoods, Stored
 from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.baselines import embed_with_ridge, fit_ridge
+from neuroalign.evaluation.floors import SIGNAL_BLIND, signal_blind_embeddings
 from neuroalign.evaluation.items import TestItems, select_test_items
-from neuroalign.models.space import fit_space
+from neuroalign.evaluation.protocols import Protocol, of_modality
+from neuroalign.models.bundle import Bundle
+from neuroalign.models.space import CommonSpace, fit_space
 from neuroalign.progress import bar
 from neuroalign.recordings.schema import Modality
-from neuroalign.retrieval.embeddings import Embeddings
+from neuroalign.retrieval.embeddings import Embeddings, concatenate
 from neuroalign.run import Run
 from neuroalign.simulation.ideal import ideal_scores
 from neuroalign.training.pipeline import targets_of
 from neuroalign.training.targets import Targets
+from neuroalign.training.untrained import UNTRAINED, untrained_bundle
 
 RIDGE = "ridge per person"
 
@@ -40,9 +45,33 @@ class Material:
         run = self.run
         return targets_of(run.recordings, run.pictures, run.recipe.classes_without_pictures)
 
+    @cached_property
+    def goals(self) -> tuple[Embeddings, CommonSpace]:
+        """The targets in the picture space that is centred on those of training, for baselines."""
+        training = [r.select(split="train") for r in self.run.recordings.values()]
+        used = [self.targets.of(t.trials, str(t.path)) for t in training]
+        space = fit_space(self.targets.embeddings.take(np.unique(np.concatenate(used))))
+        return space.transform(self.targets.embeddings), space
 
-def embed_run(run: Run) -> Stored:
+
+def embed_run(
+    run: Run,
+    protocol: Protocol | None = None,
+    *,
+    also: Mapping[str, Sequence[str]] | None = None,
+    every_picture: bool = False,
+) -> Stored:
     """Embed the test items of a run with each of `MODELS`.
+
+    Parameters
+    ----------
+    run : Run
+    protocol : Protocol, optional
+        Its item sets are embedded beside the recipe's, and the candidates that it asks for.
+    also : mapping from modality to specs, optional
+        Further item sets.
+    every_picture : bool
+        Embed the whole picture set as candidates.
 
     Raises
     ------
@@ -54,13 +83,18 @@ def embed_run(run: Run) -> Stored:
     items: dict[Modality, list[TestItems]] = {}
     sets: dict[Modality, tuple[ItemSet, ...]] = {}
     for modality, recordings in run.recordings.items():
-        specs = run.recipe.modalities[modality].test_items
+        usual = run.recipe.modalities[modality].test_items
+        asked = () if protocol is None else of_modality(protocol.items, modality, ())
+        specs = list(dict.fromkeys([*usual, *asked, *(also or {}).get(modality, ())]))
         items[modality] = [select_test_items(recordings, s, seed=run.recipe.seed) for s in specs]
         sets[modality] = tuple(
-            ItemSet(spec, i.slug, i.description)
+            ItemSet(spec, i.slug, i.description, spec in usual)
             for spec, i in zip(specs, items[modality], strict=True)
         )
-    material = Material(run, items, test_pictures(run))
+    if protocol is not None:
+        rules = {of_modality(protocol.gallery.pictures, m, "test") for m in items}
+        every_picture |= bool(rules & {"test and never shown", "every picture"})
+    material = Material(run, items, _candidates(run, every_picture))
     with bar(len(MODELS), "embedding") as advance:
         models = []
         for embed in MODELS:
@@ -73,7 +107,14 @@ def embed_run(run: Run) -> Stored:
         training=_training(run),
         seed=run.recipe.seed,
         simulated=run.simulated,
+        every_picture=every_picture,
         likelihood=_likelihood(material),
+        agreement=measure_agreement(
+            run.recordings,
+            items,
+            {(m, i.slug): i.spec for m, kinds in sets.items() for i in kinds},
+            material.judge,
+        ),
     )
 
 
@@ -101,16 +142,38 @@ def test_pictures(run: Run) -> Embeddings:
 test_pictures.__test__ = False  # type: ignore[attr-defined]
 
 
+def _candidates(run: Run, every_picture: bool) -> Embeddings:
+    """Return the test pictures, and the others of the picture set if asked for."""
+    test = test_pictures(run)
+    marked = test.items.assign(shown=TEST)
+    if not every_picture:
+        return Embeddings(test.vectors, marked, test.space)
+    others = run.pictures.take(~run.pictures.items["stimulus"].isin(test.items["stimulus"]))
+    seen = {
+        str(s)
+        for r in run.recordings.values()
+        for s in r.select(split="train").trials["stimulus"].dropna()
+    }
+    shown = np.where(others.items["stimulus"].isin(list(seen)), "training", "never")
+    rest = Embeddings(others.vectors, others.items.assign(shown=shown), test.space)
+    return concatenate([Embeddings(test.vectors, marked, test.space), rest])
+
+
 def embed_with_model(material: Material) -> Embedded:
     """Embed with the run's own model."""
-    bundle = material.run.bundle
-    classes = material.targets.embeddings.select(kind="class")
-    return Embedded(
-        material.run.model_name,
-        bundle.space.transform(material.judge),
-        bundle.space.transform(classes) if len(classes) else None,
-        {m: {i.slug: bundle.embed(i.view) for i in sets} for m, sets in material.items.items()},
+    return _embed_with_bundle(material.run.model_name, material.run.bundle, material)
+
+
+def embed_untrained(material: Material) -> Embedded:
+    """Embed with the run's networks as they are drawn, before any training."""
+    run = material.run
+    bundle = untrained_bundle(
+        run.recordings,
+        run.bundle.space,
+        {m: run.recipe.architecture(m) for m in run.recordings},
+        run.recipe.seed,
     )
+    return _embed_with_bundle(UNTRAINED, bundle, material)
 
 
 def embed_with_ridge_per_person(material: Material) -> Embedded:
@@ -118,25 +181,51 @@ def embed_with_ridge_per_person(material: Material) -> Embedded:
 
     Fitted to all training trials of that person, in the centred picture space.
     """
-    training = {m: r.select(split="train") for m, r in material.run.recordings.items()}
-    targets = material.targets
-    used = [targets.of(t.trials, str(t.path)) for t in training.values()]
-    space = fit_space(targets.embeddings.take(np.unique(np.concatenate(used))))
-    goals = space.transform(targets.embeddings)
-    classes = goals.select(kind="class")
+    goals, space = material.goals
     items: dict[Modality, dict[str, Embeddings]] = {}
     for modality, sets in material.items.items():
-        maps = fit_ridge(training[modality], goals)
+        maps = fit_ridge(material.run.recordings[modality].select(split="train"), goals)
         items[modality] = {i.slug: embed_with_ridge(maps, i.view, goals.space) for i in sets}
+    return _linear(RIDGE, material, goals, space, items)
+
+
+def embed_signal_blind(material: Material) -> Embedded:
+    """Embed by the time of the recording alone, in the centred picture space."""
+    goals, space = material.goals
+    items = {
+        m: {i.slug: signal_blind_embeddings(material.run.recordings[m], i.view, goals) for i in s}
+        for m, s in material.items.items()
+    }
+    return _linear(SIGNAL_BLIND, material, goals, space, items)
+
+
+def _embed_with_bundle(name: str, bundle: Bundle, material: Material) -> Embedded:
+    classes = material.targets.embeddings.select(kind="class")
     return Embedded(
-        RIDGE, space.transform(material.judge), classes if len(classes) else None, items
+        name,
+        bundle.space.transform(material.judge),
+        bundle.space.transform(classes) if len(classes) else None,
+        {m: {i.slug: bundle.embed(i.view) for i in sets} for m, sets in material.items.items()},
     )
+
+
+def _linear(
+    name: str,
+    material: Material,
+    goals: Embeddings,
+    space: CommonSpace,
+    items: dict[Modality, dict[str, Embeddings]],
+) -> Embedded:
+    classes = goals.select(kind="class")
+    return Embedded(name, space.transform(material.judge), classes if len(classes) else None, items)
 
 
 #: Every model that is scored, the run's own first. Each embeds the same items in the same order.
 MODELS: tuple[Callable[[Material], Embedded], ...] = (
     embed_with_model,
     embed_with_ridge_per_person,
+    embed_untrained,
+    embed_signal_blind,
 )
 
 

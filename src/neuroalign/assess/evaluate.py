@@ -8,8 +8,9 @@ from pathlib import Path
 
 from neuroalign.assess.embed import embed_run
 from neuroalign.assess.score import score_stored
-from neuroalign.assess.stored import load_stored, save_stored
+from neuroalign.assess.stored import load_stored, save_stored, stored_specs
 from neuroalign.audit import admit_run, write_audit
+from neuroalign.evaluation.protocols import DEFAULT, Protocol, load_protocol
 from neuroalign.evaluation.scores import Score, write_scores
 from neuroalign.run import Run
 
@@ -17,8 +18,8 @@ from neuroalign.run import Run
 def evaluate_run(
     path: str | Path,
     *,
+    protocol: Protocol | None = None,
     ceiling: Sequence[Score] = (),
-    n_boot: int = 1000,
     accept: Sequence[str] = (),
 ) -> list[Score]:
     """Embed the test items of a run, score them, and write `evaluation/` and `scores.json`.
@@ -31,11 +32,12 @@ def evaluate_run(
     ----------
     path : Path
         A finished run.
+    protocol : Protocol, optional
+        What is scored, and how; the default one unless given. Scores of another are written to
+        `scores/` under its name, and leave `scores.json` alone.
     ceiling : sequence of Score, optional
         The ideal observer's scores of another run on the same simulation, for recordings that
         were derived from it (spectrograms).
-    n_boot : int
-        Draws of the bootstrap intervals.
     accept : sequence of str
         Audit rules whose refusal is accepted; `audit.json` beside the scores says which were.
 
@@ -51,10 +53,39 @@ def evaluate_run(
     run = Run(Path(path))
     run.recordings  # noqa: B018 (refuses recordings that have changed since the training)
     audit = admit_run(run.path, accept)
+    protocol = protocol or load_protocol()
     folder = run.path / "evaluation"
-    save_stored(replace(embed_run(run), ceiling=tuple(ceiling)), folder)
+    also, every_picture = stored_specs(folder)
+    stored = embed_run(run, protocol, also=also, every_picture=every_picture)
+    save_stored(replace(stored, ceiling=tuple(ceiling)), folder)
     # Scored as read back: so that the scores are those of the stored embeddings, to the last bit.
-    scores = score_stored(load_stored(folder), n_boot=n_boot)
+    scores = rescore_run(run.path, protocol)
     write_audit(audit, run.path / "audit.json")
-    write_scores(scores, run.path / "scores.json")
     return scores
+
+
+def rescore_run(path: str | Path, protocol: Protocol | None = None) -> list[Score]:
+    """Score what is stored in `evaluation/` and write the scores; nothing else is needed.
+
+    Neither the model, nor the recordings, nor the pictures have to be there.
+
+    Parameters
+    ----------
+    path : Path
+        The folder of an evaluated run.
+    protocol : Protocol, optional
+
+    Returns
+    -------
+    list of Score
+    """
+    protocol = protocol or load_protocol()
+    scores = score_stored(load_stored(Path(path) / "evaluation"), protocol)
+    write_scores(scores, scores_file(Path(path), protocol))
+    return scores
+
+
+def scores_file(run: Path, protocol: Protocol) -> Path:
+    """Return where the scores of a protocol are kept."""
+    name = protocol.name
+    return run / "scores.json" if name == DEFAULT else run / "scores" / f"{protocol.slug}.json"

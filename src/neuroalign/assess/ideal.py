@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from neuroalign.assess.steps import Step
+from neuroalign.assess.steps import Step, pictures_of
 from neuroalign.assess.stored import Stored
+from neuroalign.evaluation.protocols import Protocol
 from neuroalign.evaluation.scores import Score
 from neuroalign.evaluation.tasks import score_matrix
 from neuroalign.run import Run
@@ -20,7 +21,7 @@ def has_truth(run: Run) -> bool:
     return all((r.path / "truth.npz").is_file() for r in run.recordings.values())
 
 
-def score_ideal(stored: Stored, steps: Sequence[Step], n_boot: int) -> list[Score]:
+def score_ideal(stored: Stored, steps: Sequence[Step], protocol: Protocol) -> list[Score]:
     """Score the ideal observer from its stored log-likelihoods; it is its own ceiling."""
     if not stored.likelihood:
         return []
@@ -29,8 +30,9 @@ def score_ideal(stored: Stored, steps: Sequence[Step], n_boot: int) -> list[Scor
     for step in steps:
         if step.task == "classification":
             continue
+        pictures = pictures_of(step, stored, protocol)
         query, gallery = (
-            None if part is None else stored.likelihood[part[0], part[1].slug]
+            None if part is None else stored.likelihood[part[0], part[1].slug][:, pictures]
             for part in (step.query, step.gallery)
         )
         if query is not None and gallery is not None:
@@ -41,7 +43,9 @@ def score_ideal(stored: Stored, steps: Sequence[Step], n_boot: int) -> list[Scor
             assert query is not None
             matrix = query
         queries, candidates = (
-            stored.judge.items if part is None else tables[part[0]][part[1].slug].items
+            stored.judge.take(pictures).items
+            if part is None
+            else tables[part[0]][part[1].slug].items
             for part in (step.query, step.gallery)
         )
         scores += score_matrix(
@@ -54,8 +58,10 @@ def score_ideal(stored: Stored, steps: Sequence[Step], n_boot: int) -> list[Scor
             model=IDEAL,
             items=step.items,
             pictures=stored.judge,
+            asked=protocol.asked,
+            people=protocol.people,
             simulated=True,
-            n_boot=n_boot,
+            n_boot=protocol.intervals.draws,
             seed=stored.seed,
         )
     return [replace(s, ceiling=s.value) for s in scores]

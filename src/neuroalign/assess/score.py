@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from neuroalign.assess.embed import RIDGE
 from neuroalign.assess.ideal import score_ideal
+from neuroalign.assess.restrict import restrict, unmet
 from neuroalign.assess.steps import Step, both_sides, judge_for, steps_of
 from neuroalign.assess.stored import Embedded, Stored
-from neuroalign.evaluation.queries import compare, retrieval_values
+from neuroalign.errors import NeuroalignError
+from neuroalign.evaluation.pairs import Cosines
+from neuroalign.evaluation.protocols import Protocol, load_protocol
+from neuroalign.evaluation.queries import compare
 from neuroalign.evaluation.scores import Score
-from neuroalign.evaluation.tasks import normalise_conversion, score_retrieval
+from neuroalign.evaluation.tasks import normalise_conversion, score_retrieval, values_by_person
 from neuroalign.progress import bar
 
 
-def score_stored(stored: Stored, *, n_boot: int = 1000) -> list[Score]:
-    """Score every stored model on every retrieval.
+def score_stored(stored: Stored, protocol: Protocol | None = None) -> list[Score]:
+    """Score every stored model on every retrieval of a protocol.
 
     With the ideal observer where there is one, which is then the ceiling of every score; the
     paired difference between the run's model and ridge; and normalised conversions.
@@ -23,33 +28,51 @@ def score_stored(stored: Stored, *, n_boot: int = 1000) -> list[Score]:
     Parameters
     ----------
     stored : Stored
-    n_boot : int
-        Draws of the bootstrap intervals.
+    protocol : Protocol, optional
+        The default one unless given.
 
     Returns
     -------
     list of Score
+
+    Raises
+    ------
+    NeuroalignError
+        The stored embeddings do not fit the protocol; see `restrict`.
     """
-    steps = list(steps_of(stored))
-    scores = score_ideal(stored, steps, n_boot)
-    ceiling = [*scores, *stored.ceiling]
+    protocol = protocol or load_protocol()
+    stored = restrict(stored, protocol)
+    note = unmet(stored, protocol)
+    steps = list(steps_of(stored, protocol))
+    if not steps:
+        raise NeuroalignError(
+            f"{protocol.label} asks for {', '.join(protocol.retrievals)}, which this run has no "
+            f"items for: it has {', '.join(stored.items)}."
+        )
+    scores = score_ideal(stored, steps, protocol)
+    earlier = [s for s in stored.ceiling if s.protocol in ("", protocol.label)]
+    ceiling = [*scores, *earlier]
     with bar(len(stored.models) * len(steps), "scoring") as advance:
         for model in stored.models:
             for step in steps:
-                scores += _score_step(step, model, stored, ceiling, n_boot)
+                scores += _score_step(step, model, stored, protocol, ceiling)
                 advance(1)
     ours = stored.models[0]
     for other in stored.models:
         if other.name == RIDGE:
             for step in steps:
-                scores += _difference(step, ours, other, stored, n_boot)
-    return scores + _normalised(scores)
+                scores += _difference(step, ours, other, stored, protocol)
+    scores += _normalised(scores)
+    return [
+        replace(s, protocol=protocol.label, note="; ".join(filter(None, [s.note, note])))
+        for s in scores
+    ]
 
 
 def _score_step(
-    step: Step, model: Embedded, stored: Stored, ceiling: Sequence[Score], n_boot: int
+    step: Step, model: Embedded, stored: Stored, protocol: Protocol, ceiling: Sequence[Score]
 ) -> list[Score]:
-    queries, gallery = both_sides(step, model)
+    queries, gallery = both_sides(step, model, stored, protocol)
     return score_retrieval(
         queries,
         gallery,
@@ -60,22 +83,34 @@ def _score_step(
         items=step.items,
         pictures=judge_for(step, stored.judge, queries, gallery),
         ceiling=ceiling,
+        asked=protocol.asked,
+        people=protocol.people,
         simulated=stored.simulated,
-        n_boot=n_boot,
+        n_boot=protocol.intervals.draws,
         seed=stored.seed,
     )
 
 
 def _difference(
-    step: Step, ours: Embedded, other: Embedded, stored: Stored, n_boot: int
+    step: Step, ours: Embedded, other: Embedded, stored: Stored, protocol: Protocol
 ) -> list[Score]:
     """Return the paired difference between two models, over all people."""
-    sides = [both_sides(step, m) for m in (ours, other)]
-    values = [retrieval_values(q, g, judge_for(step, stored.judge, q, g)) for q, g in sides]
+    values = []
+    for model in (ours, other):
+        queries, gallery = both_sides(step, model, stored, protocol)
+        found = values_by_person(
+            Cosines(queries.vectors, gallery.vectors),
+            queries.items,
+            gallery.items,
+            judge_for(step, stored.judge, queries, gallery),
+            asked=protocol.asked,
+            people=protocol.people if protocol.people == "separate" else "pooled",
+        )
+        values.append(found["all"])
     differences = []
     for metric in values[0]:
         a, b = values[0][metric], values[1][metric]
-        interval = compare(a, b, n_boot=n_boot, seed=stored.seed)
+        interval = compare(a, b, n_boot=protocol.intervals.draws, seed=stored.seed)
         differences.append(
             Score(
                 task=step.task,

@@ -6,7 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import permutations
 
-from neuroalign.assess.stored import Embedded, ItemSet, Stored
+import numpy as np
+import numpy.typing as npt
+
+from neuroalign.assess.restrict import candidates
+from neuroalign.assess.stored import TEST, Embedded, ItemSet, Stored
+from neuroalign.evaluation.protocols import Protocol
 from neuroalign.recordings.schema import Modality
 from neuroalign.retrieval.embeddings import Embeddings
 
@@ -30,21 +35,27 @@ class Step:
         return parts[0] if len(set(parts)) == 1 else " -> ".join(parts)
 
 
-def steps_of(stored: Stored) -> Iterator[Step]:
-    """Yield every retrieval: decoding, encoding, and conversion between each two modalities."""
+def steps_of(stored: Stored, protocol: Protocol) -> Iterator[Step]:
+    """Yield the retrievals of a protocol on what it left of the stored embeddings."""
+    wanted = set(protocol.retrievals)
     for modality, sets in stored.items.items():
         for items in sets:
-            yield Step("decoding", modality, "pictures", (modality, items), None)
+            if "decoding" in wanted:
+                yield Step("decoding", modality, "pictures", (modality, items), None)
             table = stored.models[0].items[modality][items.slug].items
-            if table["stimulus"].isna().all():
+            if "classification" in wanted and table["stimulus"].isna().all():
                 yield Step("classification", modality, "classes", (modality, items), None)
-    for modality, sets in stored.items.items():
-        yield Step("encoding", "pictures", modality, None, (modality, sets[0]))
-    for a, b in permutations(stored.items, 2):
-        yield Step("conversion", a, b, (a, stored.items[a][0]), (b, stored.items[b][0]))
+    if "encoding" in wanted:
+        for modality, sets in stored.items.items():
+            yield Step("encoding", "pictures", modality, None, (modality, sets[0]))
+    if "conversion" in wanted:
+        for a, b in permutations(stored.items, 2):
+            yield Step("conversion", a, b, (a, stored.items[a][0]), (b, stored.items[b][0]))
 
 
-def both_sides(step: Step, model: Embedded) -> tuple[Embeddings, Embeddings]:
+def both_sides(
+    step: Step, model: Embedded, stored: Stored, protocol: Protocol
+) -> tuple[Embeddings, Embeddings]:
     """Return the queries and the candidates of a retrieval, in a model's space."""
     sides = []
     for part in (step.query, step.gallery):
@@ -54,7 +65,7 @@ def both_sides(step: Step, model: Embedded) -> tuple[Embeddings, Embeddings]:
             assert model.classes is not None
             sides.append(model.classes)
         else:
-            sides.append(model.pictures)
+            sides.append(model.pictures.take(pictures_of(step, stored, protocol)))
     queries, gallery = sides
     by_class = queries.items["stimulus"].isna().all() or gallery.items["stimulus"].isna().all()
     if not by_class:
@@ -63,6 +74,17 @@ def both_sides(step: Step, model: Embedded) -> tuple[Embeddings, Embeddings]:
     # answer is not there says nothing, and a candidate that nobody asks for is too easy a foil.
     shared = _classes(queries) & _classes(gallery)
     return _of_classes(queries, shared), _of_classes(gallery, shared)
+
+
+def pictures_of(step: Step, stored: Stored, protocol: Protocol) -> npt.NDArray[np.bool_]:
+    """Return which of the judge's pictures are queries or candidates, or could be the answer."""
+    found = np.zeros(len(stored.judge), bool)
+    for part in (step.query, step.gallery):
+        if part is not None:
+            found |= candidates(stored, protocol, part[0])
+    if step.task == "encoding":  # a picture that nobody saw has no recording to be found
+        found &= (stored.judge.items["shown"] == TEST).to_numpy(bool)
+    return found
 
 
 def judge_for(

@@ -5,12 +5,14 @@
     evaluation.json                 models, items, seed, encoder; written last
     judge.parquet                   the candidate pictures in the encoder's own space
     pictures.parquet                the same in the run's common space
+    further-judge.parquet, further-pictures.parquet   candidates beyond the test pictures, if any
     classes.parquet                 class targets, where pictures are not known
     <modality>-<items>.parquet      the test items
     <model>/...                     the same files of each further model
     ideal-observer/<modality>-<items>.npy   log-likelihoods, if the recordings are simulated
     ceiling.json                    scores of another run's ideal observer, if any were given
     training.parquet                the pictures and classes of the training trials
+    own-repeats/..., reliability.parquet    how far the recordings agree with themselves
 """
 
 from __future__ import annotations
@@ -25,13 +27,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from neuroalign.assess.ceilings import Agreement, load_agreement, save_agreement
 from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.scores import Score, read_scores, write_scores
 from neuroalign.files import atomic_file, write_json
 from neuroalign.recordings.schema import Modality
-from neuroalign.retrieval.embeddings import Embeddings
+from neuroalign.retrieval.embeddings import Embeddings, concatenate
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+TEST = "test"
 _IDEAL = "ideal-observer"
 LogLikelihoods = dict[tuple[Modality, str], npt.NDArray[np.float64]]
 
@@ -41,12 +45,13 @@ class ItemSet:
     """One way to make test items of a modality: single trials, or averages.
 
     `spec` is the recipe's or the protocol's word for it (see `select_test_items`), `slug` names
-    its files, `description` stands in tables.
+    its files, `description` stands in tables; `of_recipe` says whether the recipe asks for it.
     """
 
     spec: str
     slug: str
     description: str
+    of_recipe: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +85,8 @@ class Stored:
     models : tuple of Embedded
         The run's own model first.
     judge : Embeddings
-        The candidate pictures in the encoder's own space.
+        The candidate pictures in the encoder's own space; their column `shown` says whether they
+        belong to the `test`, were seen in `training`, or `never`.
     items : dict
         The item sets of each modality; the first is what encoding and conversion use.
     training : pandas.DataFrame
@@ -91,6 +97,10 @@ class Stored:
     simulated : bool
     likelihood : dict
         Of the ideal observer, (n_items, n_candidates) for each modality and slug; or empty.
+    agreement : Agreement
+        The ceilings that the recordings set themselves.
+    every_picture : bool
+        Whether `judge` holds the whole picture set, and not the test pictures alone.
     ceiling : tuple of Score
         The ideal observer's scores of another run on the same simulation.
     """
@@ -102,7 +112,24 @@ class Stored:
     seed: int
     simulated: bool
     likelihood: LogLikelihoods
+    agreement: Agreement
+    every_picture: bool = False
     ceiling: tuple[Score, ...] = ()
+
+
+def stored_specs(folder: Path) -> tuple[dict[str, list[str]], bool]:
+    """Return which item sets were stored before, by modality, and whether with every picture.
+
+    So that another protocol adds to what is there, and the scores of all can be computed again.
+    """
+    if not (folder / "evaluation.json").is_file():
+        return {}, False
+    try:
+        content = _described(folder)
+    except NeuroalignError:
+        return {}, False
+    specs = {m: [i["spec"] for i in sets] for m, sets in content["items"].items()}
+    return specs, content["every_picture"]
 
 
 def model_slug(name: str) -> str:
@@ -122,7 +149,8 @@ def save_stored(stored: Stored, folder: Path) -> None:
     for (modality, slug), values in stored.likelihood.items():
         with atomic_file(folder / _IDEAL / f"{modality}-{slug}.npy") as partial:
             np.save(partial, values)
-    stored.judge.save(folder / "judge.parquet")
+    save_agreement(stored.agreement, folder)
+    _save_pictures(stored.judge, folder, "judge")
     with atomic_file(folder / "training.parquet") as partial:
         stored.training.to_parquet(partial, index=False)
     write_scores(stored.ceiling, folder / "ceiling.json")
@@ -131,7 +159,9 @@ def save_stored(stored: Stored, folder: Path) -> None:
         "encoder_space": stored.judge.space,
         "seed": stored.seed,
         "simulated": stored.simulated,
+        "every_picture": stored.every_picture,
         "ideal_observer": bool(stored.likelihood),
+        "own_repeats": [list(key) for key in stored.agreement.repeats],
         "models": models,
         "items": {m: [asdict(i) for i in sets] for m, sets in stored.items.items()},
     }
@@ -158,12 +188,14 @@ def load_stored(folder: str | Path) -> Stored:
             likelihood[modality, slug] = np.load(folder / _IDEAL / f"{modality}-{slug}.npy")
     return Stored(
         models=tuple(_load_model(m, folder / m["folder"], items) for m in content["models"]),
-        judge=Embeddings.load(folder / "judge.parquet"),
+        judge=_load_pictures(folder, "judge"),
         items=items,
         training=pd.read_parquet(folder / "training.parquet"),
         seed=content["seed"],
         simulated=content["simulated"],
+        every_picture=content["every_picture"],
         likelihood=likelihood,
+        agreement=load_agreement(folder, [(m, slug) for m, slug in content["own_repeats"]]),
         ceiling=tuple(read_scores(folder / "ceiling.json")),
     )
 
@@ -188,11 +220,29 @@ def _described(folder: Path) -> dict[str, Any]:
     return content
 
 
+def _save_pictures(pictures: Embeddings, folder: Path, name: str) -> None:
+    """Write test pictures to one file and further candidates to another."""
+    test = (pictures.items["shown"] == TEST).to_numpy(bool)
+    pictures.take(test).save(folder / f"{name}.parquet")
+    further = folder / f"further-{name}.parquet"
+    if test.all():
+        further.unlink(missing_ok=True)
+    else:
+        pictures.take(~test).save(further)
+
+
+def _load_pictures(folder: Path, name: str) -> Embeddings:
+    parts = [Embeddings.load(folder / f"{name}.parquet")]
+    if (folder / f"further-{name}.parquet").is_file():
+        parts.append(Embeddings.load(folder / f"further-{name}.parquet"))
+    return concatenate(parts)
+
+
 def _save_model(model: Embedded, folder: Path) -> None:
     for modality, sets in model.items.items():
         for slug, embeddings in sets.items():
             embeddings.save(folder / f"{modality}-{slug}.parquet")
-    model.pictures.save(folder / "pictures.parquet")
+    _save_pictures(model.pictures, folder, "pictures")
     if model.classes is not None:
         model.classes.save(folder / "classes.parquet")
 
@@ -202,7 +252,7 @@ def _load_model(
 ) -> Embedded:
     return Embedded(
         described["name"],
-        Embeddings.load(folder / "pictures.parquet"),
+        _load_pictures(folder, "pictures"),
         Embeddings.load(folder / "classes.parquet") if described["classes"] else None,
         {
             m: {i.slug: Embeddings.load(folder / f"{m}-{i.slug}.parquet") for i in sets}
