@@ -50,7 +50,7 @@ def check(damage: Damage, reader: Reader, folder: Path, out: Path, options: Any)
     damage.apply(folder)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        diagnosis = examine(folder, dataset=reader.card.name, options=options)
+        diagnosis = examine(folder, dataset=reader, options=options)
         try:
             prepare(reader, folder, out, options=options)
         except NeuroalignError as error:

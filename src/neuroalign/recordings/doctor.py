@@ -72,7 +72,7 @@ class Diagnosis:
 def examine(
     folder: str | Path,
     *,
-    dataset: str | None = None,
+    dataset: str | Reader | None = None,
     options: Options | None = None,
     subjects: Sequence[str] | None = None,
     quick: bool = False,
@@ -85,8 +85,8 @@ def examine(
     Parameters
     ----------
     folder : Path
-    dataset : str, optional
-        The reader to use; None: the first that recognises the folder.
+    dataset : str or Reader, optional
+        The reader to use, or its name; None: the first that recognises the folder.
     options, subjects
         As for `prepare`.
     quick : bool
@@ -102,7 +102,10 @@ def examine(
     folder = Path(folder)
     if not folder.is_dir():
         raise NeuroalignError(f"{folder} is not a folder. Give the folder that a data set lies in.")
-    reader = recognise(folder) if dataset is None else load_reader(dataset)
+    if isinstance(dataset, Reader):
+        reader: Reader | None = dataset
+    else:
+        reader = recognise(folder) if dataset is None else load_reader(dataset)
     if reader is None:
         raise NeuroalignError(
             f"{folder} looks like none of the data sets that can be read ("

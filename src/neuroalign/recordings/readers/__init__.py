@@ -15,7 +15,9 @@ from neuroalign.recordings.readers.contract import Reader
 
 GROUP = "neuroalign.readers"
 #: In the order in which a folder is shown to them.
-_SHIPPED: dict[str, str] = {}
+_SHIPPED: dict[str, str] = {
+    "imagenet-eeg": "neuroalign.recordings.readers.imagenet_eeg:ImageNetEegReader",
+}
 
 
 def reader_names() -> list[str]:

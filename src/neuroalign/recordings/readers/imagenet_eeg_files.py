@@ -1,0 +1,351 @@
+"""What the files of ImageNetEEG say of each segment, and whether they agree with themselves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from neuroalign.errors import NeuroalignError
+from neuroalign.recordings.pickles import StoredArray
+from neuroalign.recordings.quality import Finding
+from neuroalign.recordings.torch_files import read_torch
+
+SPLIT_PARTS = ("train", "val", "test")
+_KEYS = ("dataset", "labels", "images")
+_ENTRY = ("eeg", "image", "label", "subject")
+_SYNSET = re.compile(r"n\d{8}")
+_IMAGE = re.compile(r"(n\d{8})_\d+")
+#: Pictures on both sides of a split up to this share are reported, beyond it the split is wrong.
+_FEW = 0.05
+
+
+@dataclass(frozen=True)
+class Published:
+    """What the data set is published with, to check files against.
+
+    Attributes
+    ----------
+    entries : segments in a file, by source
+    people, classes, channels : int
+    pictures : names in `images`, by source (as it is, and what was shown)
+    excluded : segments that its authors left out of people x pictures shown
+    splits : indices for training, validation and testing in split 0, by the name of the file
+    """
+
+    entries: tuple[int, ...] = (11_964, 11_965)
+    people: int = 6
+    classes: int = 40
+    channels: int = 128
+    pictures: tuple[int, ...] = (1_996, 2_000)
+    excluded: int = 36
+    splits: Mapping[str, tuple[int, int, int]] | None = None
+
+
+@dataclass(frozen=True)
+class Segments:
+    """One file of signals: what each segment is, and where its numbers are.
+
+    `table` has one row a segment, in the order of the file: `subject` (1, 2, ...), `image` and
+    `label` (places in `images` and `synsets`), `samples`.
+    """
+
+    table: pd.DataFrame
+    eeg: tuple[StoredArray, ...]
+    synsets: tuple[str, ...]
+    images: tuple[str, ...]
+
+
+def read_segments(path: Path, published: Published) -> tuple[Segments | None, list[Finding]]:
+    """Open a file of signals without reading them.
+
+    Returns
+    -------
+    segments : Segments or None
+        None where something fatal was found.
+    findings : list of Finding
+    """
+    try:
+        content = read_torch(path)
+    except NeuroalignError as error:
+        return None, [Finding(path.name, str(error), "fatal", 1)]
+    report = _Report(path.name)
+    if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in _KEYS):
+        found = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        report.fatal(f"it holds {found}, expected lists under {', '.join(_KEYS)}", 1)
+        return None, report.findings
+    dataset, synsets, images = (content[k] for k in _KEYS)
+    _check_names(report, synsets, images)
+    bad = [i for i, e in enumerate(dataset) if not isinstance(e, dict) or not set(_ENTRY) <= set(e)]
+    report.places(bad, f"segment(s) lack some of the keys {', '.join(_ENTRY)}")
+    if report.stopped:
+        return None, report.findings
+    table = pd.DataFrame(
+        {key: [_whole(e[key]) for e in dataset] for key in ("subject", "image", "label")},
+        dtype="Int64",
+    )
+    eeg = tuple(e["eeg"] for e in dataset)
+    _check_signals(report, eeg, published)
+    _check_indices(report, table, synsets, images, published)
+    if report.stopped:
+        return None, report.findings
+    table = table.astype("int64").assign(samples=[e.shape[1] for e in eeg])
+    _check_counts(report, table, synsets, images, published)
+    return Segments(table, eeg, tuple(synsets), tuple(images)), report.findings
+
+
+def check_agreement(segments: Segments, name: str, other: Segments, path: Path) -> list[Finding]:
+    """Report where another file of the same segments tells another story of them."""
+    mine, theirs = segments.table, other.table
+    columns = ["subject", "image", "label"]
+    if len(mine) != len(theirs):
+        return []
+    named = [t.assign(image=np.array(s.images, object)[t["image"]])[columns].to_numpy(object)
+             for s, t in ((segments, mine), (other, theirs))]  # fmt: skip
+    differing = np.flatnonzero((named[0] != named[1]).any(axis=1))
+    if not len(differing):
+        return []
+    what = (
+        f"{len(differing)} segment(s) have another person, picture or class than in {path.name} "
+        f"(first: {differing[0]}): one of the two was mixed up, and both have the same splits"
+    )
+    return [Finding(name, what, "warning", len(differing))]
+
+
+def read_split(
+    path: Path, number: int, segments: Segments, per_person: bool, expected: Sequence[int] | None
+) -> tuple[pd.Series, list[Finding]]:
+    """Read which segments are for training, validation and testing.
+
+    Parameters
+    ----------
+    path : Path
+    number : int
+        Which of the splits in the file.
+    segments : Segments
+    per_person : bool
+        The file is the one for single people: its indices count the segments of each person,
+        unless they are too many for that.
+    expected : three ints, optional
+        How many indices each part is published with.
+
+    Returns
+    -------
+    split : pandas.Series of str, one a segment
+        "train", "val", "test", or missing.
+    findings : list of Finding
+    """
+    split = pd.Series(pd.NA, index=segments.table.index, dtype="string")
+    report = _Report(path.name)
+    try:
+        content = read_torch(path)
+    except NeuroalignError as error:
+        return split, [Finding(path.name, str(error), "fatal", 1)]
+    splits = content.get("splits") if isinstance(content, dict) else None
+    if not isinstance(splits, list) or not all(isinstance(s, dict) for s in splits):
+        report.fatal("it lacks the list of splits under the key 'splits'", 1)
+        return split, report.findings
+    if not 0 <= number < len(splits):
+        report.fatal(f"there is no split {number}; it holds {len(splits)}, counted from 0", 1)
+        return split, report.findings
+    parts = _split_parts(report, splits[number], number)
+    if report.stopped:
+        return split, report.findings
+    people = [own.index.to_numpy() for _, own in segments.table.groupby("subject")]
+    largest = max(map(len, people))
+    count_people = per_person and max(max(p) for p in parts.values()) < largest
+    scopes = people if count_people else [segments.table.index.to_numpy()]
+    _check_split(report, parts, len(segments.table) if not count_people else largest, expected)
+    if report.stopped:
+        return split, report.findings
+    for scope in scopes:
+        for part, indices in parts.items():
+            split.iloc[scope[[i for i in indices if i < len(scope)]]] = part
+    _check_sides(report, split, segments, len(scopes) > 1)
+    return split, report.findings
+
+
+def _split_parts(report: _Report, given: dict[str, Any], number: int) -> dict[str, list[int]]:
+    absent = [p for p in SPLIT_PARTS if p not in given]
+    if absent:
+        report.fatal(f"split {number} lacks {', '.join(absent)}; it has {sorted(given)}", 1)
+        return {}
+    parts: dict[str, list[int]] = {}
+    for part in SPLIT_PARTS:
+        values = (
+            given[part].read().tolist() if isinstance(given[part], StoredArray) else given[part]
+        )
+        whole = [_whole(v) for v in values] if isinstance(values, list) else [None]
+        if not whole or any(i is None for i in whole):
+            report.fatal(f"{part!r} of split {number} is not a list of indices", 1)
+        parts[part] = [i for i in whole if i is not None]
+    return parts
+
+
+def _check_split(
+    report: _Report, parts: Mapping[str, list[int]], length: int, expected: Sequence[int] | None
+) -> None:
+    every = [i for indices in parts.values() for i in indices]
+    twice = len(every) - len(set(every))
+    if twice:
+        report.fatal(
+            f"{twice} indices stand twice in the split, so a trial would be in two parts", twice
+        )
+    outside = [i for i in every if not 0 <= i < length]
+    if outside == [length]:
+        # Sources differ by one segment; the splits fit the longer one.
+        report.warn(f"index {length} is one beyond the {length} segments that are there", 1)
+    elif outside:
+        report.fatal(
+            f"{len(outside)} indices are out of range (first: {outside[0]}; there are {length} "
+            "segments): it belongs to another file",
+            len(outside),
+        )
+    if len(every) < 0.9 * length:
+        report.fatal(f"it has {len(every)} indices for {length} segments: another file", len(every))
+    counts = tuple(len(parts[p]) for p in SPLIT_PARTS)
+    if expected is not None and counts != tuple(expected):
+        report.warn(
+            f"{' / '.join(map(str, counts))} indices to train / val / test, published are "
+            f"{' / '.join(map(str, expected))}",
+            sum(counts),
+        )
+
+
+def _check_sides(report: _Report, split: pd.Series, segments: Segments, single: bool) -> None:
+    image = segments.table["image"]
+    test = set(image[split == "test"])
+    both = test & set(image[split.isin(["train", "val"])])
+    if not both:
+        return
+    what = f"{len(both)} of {len(test)} test pictures are training pictures too"
+    if single:
+        report.warn(
+            f"{what}, of other people: this split is made for one person at a time, so prepare "
+            "people into folders of their own (--subjects) or take --splits all",
+            len(both),
+        )
+    elif len(both) > _FEW * len(test):
+        report.fatal(
+            f"{what}, so scores would be those of known pictures: indices mixed up", len(both)
+        )
+    else:
+        report.warn(what, len(both))
+
+
+def _check_names(report: _Report, synsets: list[Any], images: list[Any]) -> None:
+    for names, pattern, what in ((synsets, _SYNSET, "labels"), (images, _IMAGE, "images")):
+        bad = [i for i, n in enumerate(names) if not (isinstance(n, str) and pattern.fullmatch(n))]
+        report.places(bad, f"of `{what}` are no names of ImageNet, such as n02106662(_10232)")
+        twice = len(names) - len(set(map(str, names)))
+        if twice:
+            report.fatal(f"{twice} of `{what}` stand twice, so they cannot be told apart", twice)
+    strange = sorted({n[:9] for n in map(str, images)} - set(map(str, synsets)))
+    if strange and not report.stopped:
+        report.fatal(f"`images` has pictures of {strange[:5]}, which `labels` lacks", len(strange))
+
+
+def _check_signals(report: _Report, eeg: Sequence[Any], published: Published) -> None:
+    def places(wrong: Callable[[Any], bool]) -> list[int]:
+        return [i for i, e in enumerate(eeg) if wrong(e)]
+
+    report.places(
+        places(
+            lambda e: not isinstance(e, StoredArray) or e.dtype.kind != "f" or len(e.shape) != 2
+        ),
+        "segment(s) have an `eeg` that is no matrix of decimal numbers",
+    )
+    if report.stopped:
+        return
+    n = published.channels
+    report.places(
+        places(lambda e: e.shape[0] != n and e.shape[1] == n),
+        f"segment(s) are samples x channels, expected {n} channels x samples: axes swapped",
+    )
+    wrong = places(lambda e: n not in e.shape)
+    shape = eeg[wrong[0]].shape if wrong else ()
+    report.places(wrong, f"segment(s) have the shape {shape} or the like, expected {n} channels")
+
+
+def _check_indices(
+    report: _Report,
+    table: pd.DataFrame,
+    synsets: list[str],
+    images: list[str],
+    published: Published,
+) -> None:
+    for column, first, end, of in (
+        ("subject", 1, published.people + 1, f"people are 1 to {published.people}"),
+        ("image", 0, len(images), f"there are {len(images)} `images`"),
+        ("label", 0, len(synsets), f"there are {len(synsets)} `labels`"),
+    ):
+        outside = ~table[column].between(first, end - 1).fillna(False).to_numpy(bool)
+        places = np.flatnonzero(outside).tolist()
+        report.places(places, f"segment(s) have a `{column}` out of range ({of})")
+    if report.stopped:
+        return
+    shown = [images[i][:9] for i in table["image"]]
+    said = [synsets[i] for i in table["label"]]
+    wrong = [i for i, (a, b) in enumerate(zip(shown, said, strict=True)) if a != b]
+    report.places(wrong, "segment(s) have a picture of another class than their label: mixed up")
+
+
+def _check_counts(
+    report: _Report,
+    table: pd.DataFrame,
+    synsets: list[str],
+    images: list[str],
+    published: Published,
+) -> None:
+    for what, count, expected in (
+        ("segments", len(table), published.entries),
+        ("classes", len(synsets), (published.classes,)),
+        ("pictures", len(images), published.pictures),
+    ):
+        if count not in expected:
+            report.warn(f"{count} {what}, published are {' or '.join(map(str, expected))}", count)
+    fewest = max(published.pictures) - published.excluded
+    for subject in range(1, published.people + 1):
+        own = int((table["subject"] == subject).sum())
+        if own < fewest:
+            report.warn(f"person {subject} has {own} segments, expected {fewest} or more", own)
+    twice = int(table.duplicated(["subject", "image"]).sum())
+    if twice:
+        report.warn(f"{twice} segment(s) show a person a picture again; each was shown once", twice)
+
+
+def _whole(value: Any) -> int | None:
+    """Return a whole number given as such, as a tensor or as a NumPy number."""
+    if isinstance(value, StoredArray):
+        if int(np.prod(value.shape)) != 1:
+            return None
+        value = value.read().reshape(-1)[0].item()
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return int(value) if isinstance(value, (int, np.integer)) else None
+
+
+class _Report:
+    """Findings about one file."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.findings = name, list[Finding]()
+
+    @property
+    def stopped(self) -> bool:
+        return any(f.severity == "fatal" for f in self.findings)
+
+    def fatal(self, what: str, count: int) -> None:
+        self.findings.append(Finding(self.name, what, "fatal", count))
+
+    def warn(self, what: str, count: int) -> None:
+        self.findings.append(Finding(self.name, what, "warning", count))
+
+    def places(self, places: Sequence[int], what: str) -> None:
+        if places:
+            self.fatal(f"{len(places)} {what} (first: {places[0]})", len(places))
