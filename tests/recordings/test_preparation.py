@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_set import SESSIONS, TRIALS, ToyOptions, ToyReader, write_toy_set
+from toy_set import SESSIONS, TRIALS, ElsewhereReader, ToyOptions, ToyReader, write_toy_set
 
 from laboratory import listing
 from neuroalign.errors import NeuroalignError
@@ -117,11 +117,32 @@ def test_what_was_finished_is_not_read_again(toy: Path, tmp_path: Path) -> None:
     assert read == ["s1_session-2", "s2_session-1", "s2_session-2"]
 
 
-@pytest.mark.parametrize("jobs", [2])
-def test_processes_change_nothing(toy: Path, tmp_path: Path, jobs: int) -> None:
+def test_processes_change_nothing(toy: Path, tmp_path: Path) -> None:
     prepare(ToyReader(), toy, tmp_path / "one")
-    prepare(ToyReader(), toy, tmp_path / "many", jobs=jobs)
+    prepare(ElsewhereReader(), toy, tmp_path / "many", jobs=2)
     assert listing(tmp_path / "one") == listing(tmp_path / "many")
+
+
+def test_a_dask_cluster_of_two_worker_processes_changes_nothing(toy: Path, tmp_path: Path) -> None:
+    from distributed import LocalCluster
+
+    prepare(ToyReader(), toy, tmp_path / "one")
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+    ) as cluster:
+        address = cluster.scheduler_address
+        prepare(ElsewhereReader(), toy, tmp_path / "many", dask=address)
+        file = toy / "s2" / "session-1.npy"
+        np.save(file, np.full_like(np.load(file), np.nan))
+        with pytest.raises(NeuroalignError, match="s2_session-1: 25 value"):
+            prepare(ToyReader(), toy, tmp_path / "broken", dask=address)
+    assert listing(tmp_path / "one") == listing(tmp_path / "many")
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nowhere", "tcp://127.0.0.1"])
+def test_a_scheduler_that_is_not_there_is_said(toy: Path, tmp_path: Path, address: str) -> None:
+    with pytest.raises(NeuroalignError, match="No Dask scheduler answers"):
+        prepare(ToyReader(), toy, tmp_path / "out", dask=address)
 
 
 def test_a_copy_under_another_name_is_refused(toy: Path, tmp_path: Path) -> None:

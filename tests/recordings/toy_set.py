@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -121,3 +122,20 @@ def _replaced(part: StagedPart, trials: pd.DataFrame) -> Any:
     from dataclasses import replace
 
     return replace(part, trials=trials)
+
+
+class ElsewhereReader(ToyReader):
+    """Refuses to work in the process that made it."""
+
+    def __init__(self) -> None:
+        self.made_in = os.getpid()
+
+    def stage(self, part: Part, options: Options, write: Write) -> Staged:
+        assert self.made_in != os.getpid()
+        return super().stage(part, options, write)
+
+    def finish(
+        self, subject: str, settled: Settled, options: Options, writer: RecordingsWriter
+    ) -> None:
+        assert self.made_in != os.getpid()
+        super().finish(subject, settled, options, writer)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from neuroalign.cli.arguments import AsJson, Jobs, Subjects, listed
 from neuroalign.cli.output import out_console, print_table, say
@@ -24,10 +25,13 @@ def datasets_command(
     cards = [load_reader(n).card for n in names]
     if as_json:
         sys.stdout.write(json.dumps([c.model_dump(mode="json") for c in cards], indent=2) + "\n")
-    elif name is not None:
-        _say_card(cards[0])
+        return
+    for card in cards:
+        _say_card(card)
+    if name is None:
+        say("`neuroalign datasets NAME` says which files are looked for.")
     else:
-        _say_table(cards)
+        say(cards[0].layout.strip("\n"))
 
 
 def doctor_command(
@@ -89,33 +93,20 @@ def fetch_command(
 
 
 def _say_card(card: Any) -> None:
+    out_console.print(f"[bold]{escape(card.name)}[/bold]  {escape(card.title)}", highlight=False)
     for label, text in (
-        ("name", card.name),
-        ("title", card.title),
         ("modality", card.modality or "as the folder says"),
         ("people", card.people),
         ("trials", card.trials),
         ("pictures", card.pictures),
         ("size", _size(card)),
         ("licence", card.licence),
-        ("from", card.url),
         ("cite", card.citation),
+        ("from", card.url),
     ):
-        say(f"{label:<9} {text}")
+        if text:
+            say(f"  {label:<9} {text}")
     say("")
-    say(card.layout.strip("\n"))
-
-
-def _say_table(cards: list[Any]) -> None:
-    import pandas as pd
-
-    rows = [
-        (c.name, c.modality or "", c.people, c.trials, c.pictures, _size(c), c.licence, c.url)
-        for c in cards
-    ]
-    columns = ["name", "modality", "people", "trials", "pictures", "size", "licence", "from"]
-    print_table(pd.DataFrame(rows, columns=columns))
-    say("`neuroalign datasets NAME` says how to cite one, and which files are looked for.")
 
 
 def _size(card: Any) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from neuroalign.errors import MissingDependencyError, NeuroalignError
 
@@ -63,13 +65,14 @@ def _on_cluster(
             "distributed", "dask", "Preparing on a Dask cluster"
         ) from error
     try:
+        _knock(address)
         client: Any = Client(address, timeout="20s", set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         raise NeuroalignError(
-            f"No Dask scheduler answers at {address} ({error}). Start one with `dask scheduler` "
+            f"No Dask scheduler answers at {address!r} ({error}). Start one with `dask scheduler` "
             "and give the address that it prints, such as tcp://10.0.0.1:8786."
         ) from error
-    with client:
+    with client, client.as_current():
         places = {
             # pure=False: Dask would take two calls with equal arguments for one.
             client.submit(function, task, pure=False): place
@@ -80,3 +83,11 @@ def _on_cluster(
                 yield places[future], future.result()
         finally:
             client.cancel(list(places))
+
+
+def _knock(address: str) -> None:
+    """Fail at once where nobody listens: Dask itself would go on trying."""
+    place = urlsplit(address if "://" in address else f"tcp://{address}")
+    if place.hostname is None or place.port is None:
+        raise ValueError("an address has a host and a port")
+    socket.create_connection((place.hostname, place.port), timeout=20).close()
