@@ -55,6 +55,16 @@ def train_command(
 
 def evaluate_command(
     run: RunFolder,
+    protocol: Annotated[
+        str, typer.Option(help="A protocol's name (see `protocols`), or a YAML file of yours.")
+    ] = "default",
+    stored: Annotated[
+        bool,
+        typer.Option(
+            "--stored",
+            help="Score the embeddings of an earlier evaluation; needs no model or recordings.",
+        ),
+    ] = False,
     accept: Annotated[
         list[str] | None,
         typer.Option(help="Score in spite of this finding of the audit; may be repeated."),
@@ -62,16 +72,22 @@ def evaluate_command(
     as_json: AsJson = False,
 ) -> None:
     """Score the three tasks on the test trials of a run, if its split passes the audit."""
-    from neuroalign.assess import evaluate_run
+    from neuroalign.assess import evaluate_run, rescore_run, scores_file
+    from neuroalign.evaluation.protocols import load_protocol
     from neuroalign.evaluation.tables import to_json
 
-    scores = evaluate_run(run, accept=accept or ())
+    chosen = load_protocol(protocol)
+    if stored:
+        scores = rescore_run(run, chosen)
+    else:
+        scores = evaluate_run(run, protocol=chosen, accept=accept or ())
     if as_json:
         sys.stdout.write(to_json(scores) + "\n")
         return
     print_scores(scores)
     say_accepted(run)
-    say(f"All scores, per person too: {run / 'scores.json'}")
+    say(f"Protocol {chosen.label}: {chosen.title}.")
+    say(f"All scores, per person too: {scores_file(run, chosen)}")
     say(f"Next: neuroalign report {run}")
 
 

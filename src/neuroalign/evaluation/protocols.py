@@ -6,6 +6,7 @@ are in `neuroalign/protocols/`; a user's own file has the same form.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -23,6 +24,7 @@ Retrieval = Literal["decoding", "encoding", "conversion", "classification"]
 Pictures = Literal["test", "all tests", "test and never shown", "every picture"]
 ByModality = dict[Modality | Literal["each"], T]
 DEFAULT = "default"
+_RECIPE = "as the recipe's test_items say"
 
 
 class _Part(BaseModel):
@@ -174,6 +176,50 @@ class Protocol(_Part):
             draw_seed=self.candidates.seed,
             by_person=self.intervals.unit == "picture and person",
         )
+
+    def described(self) -> list[tuple[str, str]]:
+        """Return what the protocol fixes, in words: pairs of what and how."""
+        size = _by_modality({m: f"{n:,}" for m, n in self.expect.gallery.items()})
+        k = self.candidates.k
+        return [
+            ("for", ", ".join([self.data, *self.modalities])),
+            ("queries", _by_modality({m: ", ".join(s) for m, s in self.items.items()}, _RECIPE)),
+            (
+                "gallery",
+                "; ".join(
+                    filter(
+                        None,
+                        [
+                            _by_modality({m: str(p) for m, p in self.gallery.pictures.items()}),
+                            f"{size} pictures" if size else "",
+                            f"duplicates {self.gallery.duplicates}",
+                            f"people {self.people}",
+                            "new concepts only" if self.concepts.zero_shot else "",
+                            f"without {', '.join(self.concepts.leave_out)}"
+                            if self.concepts.leave_out
+                            else "",
+                        ],
+                    )
+                ),
+            ),
+            (
+                "candidates",
+                "all"
+                if k is None
+                else f"{k} a query, {self.candidates.resamples} draws, seed {self.candidates.seed}",
+            ),
+            ("tasks", ", ".join(self.retrievals)),
+            ("metrics", ", ".join(self.metrics)),
+            ("source", " ".join(self.source.split())),
+        ]
+
+
+def _by_modality(values: Mapping[str, str], otherwise: str = "") -> str:
+    if not values:
+        return otherwise
+    if set(values) == {"each"} or len(set(values.values())) == 1 == len(values):
+        return next(iter(values.values()))
+    return "; ".join(f"{m}: {v}" for m, v in values.items())
 
 
 def of_modality(values: ByModality[T], modality: Modality, otherwise: T) -> T:
