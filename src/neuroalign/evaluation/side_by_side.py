@@ -10,27 +10,34 @@ from rich.text import Text
 from neuroalign.evaluation.scores import Score
 from neuroalign.evaluation.tables import modality_name
 
-#: The paper's metrics where pictures are known, in this order ...
+#: The paper's metrics (and some protocols' own) where pictures are known, in this order ...
 PICTURE_METRICS = {
     "top1": "top-1",
     "top5": "top-5",
+    "k_way": "k-way",
+    "k_way_resampled": "k-way, drawn",
+    "median_rank": "median rank",
+    "mean_reciprocal_rank": "mean rec. rank",
     "two_way_embedding": "2-way",
     "two_way_retrieved": "2-way, item",
     "two_way_retrieved_normalised": "normalised",
 }
 #: ... and where only classes are.
-CLASS_METRICS = {"class_top1": "class", "two_way_embedding": "2-way"}
+CLASS_METRICS = {
+    "class_top1": "class",
+    "class_average_precision": "class mAP",
+    "two_way_embedding": "2-way",
+}
 
 
 def main_metrics(scores: Sequence[Score]) -> list[Score]:
     """Keep, over all people, the metrics that speak for each retrieval."""
     everyone = [s for s in scores if s.subject == "all"]
-    pictured = {_retrieval(s) for s in everyone if s.metric == "top1"}
-    return [
-        s
-        for s in everyone
-        if s.metric in (PICTURE_METRICS if _retrieval(s) in pictured else CLASS_METRICS)
-    ]
+    by_retrieval: dict[tuple[str, str, str, str], list[Score]] = {}
+    for score in everyone:
+        by_retrieval.setdefault(_retrieval(score), []).append(score)
+    names = {key: _names(group) for key, group in by_retrieval.items()}
+    return [s for s in everyone if s.metric in names[_retrieval(s)]]
 
 
 def side_by_side(scores: Sequence[Score]) -> Iterator[Table]:
@@ -53,7 +60,7 @@ def side_by_side(scores: Sequence[Score]) -> Iterator[Table]:
 
 
 def _add_rows(table: Table, scores: list[Score], models: list[str]) -> None:
-    names = PICTURE_METRICS if any(s.metric == "top1" for s in scores) else CLASS_METRICS
+    names = _names(scores)
     first = scores[0]
     label = f"{modality_name(first.source)} -> {modality_name(first.target)}\n{first.items}"
     metrics = [m for m in names if any(s.metric == m for s in scores)]
@@ -64,6 +71,13 @@ def _add_rows(table: Table, scores: list[Score], models: list[str]) -> None:
         last = metric == metrics[-1]
         table.add_row(Text(label), names[metric], chance, *cells, end_section=last)
         label = ""
+
+
+def _names(scores: Sequence[Score]) -> dict[str, str]:
+    """Return the metrics to show: those of classes only where none of pictures was computed."""
+    found = {s.metric for s in scores}
+    by_class = "class_top1" in found and not found & {"top1", "k_way", "median_rank"}
+    return CLASS_METRICS if by_class else PICTURE_METRICS
 
 
 def _cell(score: Score | None) -> str:
