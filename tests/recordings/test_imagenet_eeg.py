@@ -229,6 +229,6 @@ def test_what_is_planted_is_decoded(tmp_path: Path) -> None:
     test = model.embed(recordings.select(split="test"))
     seen = sorted(set(test.items["stimulus"]))
     ranking = na.decode(test, model.embed_pictures(pictures.select(stimulus=seen)), k=1).table()
-    right = (ranking["query_stimulus"] == ranking["stimulus"]).mean()
+    right = (ranking["query_stimulus"] == ranking["found_stimulus"]).mean()
     assert len(seen) == 4
     assert right > 0.75, right

@@ -202,13 +202,15 @@ class ImageNetEegReader(Reader):
             flat += rows.index[~moving].tolist()
             still.look(block[moving & (rows["split"] != "test").to_numpy(bool)])
             write(block[moving])
+        findings = []
         if flat:
             at = ", ".join(str(i) for i in table.loc[flat, "file_index"][:5])
             reason = f"the signal is flat: all values are the same (segments {at})"
             dropped.append(Dropped(where=part.name, trials=len(flat), reason=reason))
+            findings.append(Finding(part.name, reason, "warning", len(flat)))
         still.refuse(part)
         facts["channels"] = int(segments.eeg[0].shape[0])
-        return Staged(table.drop(index=flat), facts, tuple(dropped))
+        return Staged(table.drop(index=flat), facts, tuple(dropped), tuple(findings))
 
     def settle(self, parts: Sequence[StagedPart], options: Options) -> Settled:
         """Decide sides, number repeats, and describe the recordings."""
