@@ -17,6 +17,10 @@ GROUP = "neuroalign.readers"
 #: In the order in which a folder is shown to them.
 _SHIPPED: dict[str, str] = {
     "imagenet-eeg": "neuroalign.recordings.readers.imagenet_eeg:ImageNetEegReader",
+    "things-fmri": "neuroalign.recordings.readers.things_fmri:ThingsFmri",
+    "nsd": "neuroalign.recordings.readers.nsd:NsdReader",
+    "bids": "neuroalign.recordings.readers.bids:BidsReader",
+    "epochs": "neuroalign.recordings.readers.epochs:EpochsReader",
 }
 
 

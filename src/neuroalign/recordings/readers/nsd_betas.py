@@ -1,0 +1,287 @@
+"""Betas of one session of the Natural Scenes Dataset, read inside a mask.
+
+As published, a session is an int16 array of percent signal change times 300: in NIfTI with the
+axes (x, y, z, trial), in HDF5 reversed, (trial, z, y, x), with a chunk for each voxel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neuroalign.errors import MissingDependencyError, NeuroalignError
+from neuroalign.recordings.readers.nsd_design import TRIALS
+
+PER_PERCENT = 300
+KEY = "betas"
+NIFTI, HDF5 = ".nii.gz", ".hdf5"
+_BLOCK_BYTES = 32 * 2**20
+
+Betas = npt.NDArray[np.int16]
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """The voxels of a mask.
+
+    Attributes
+    ----------
+    index : int array of shape (voxels,)
+        C-order flat indices into a volume of `shape` (x, y, z).
+    shape, affine
+    """
+
+    index: npt.NDArray[np.int64]
+    shape: tuple[int, int, int]
+    affine: npt.NDArray[np.float64]
+
+
+def read_region(path: Path, values: tuple[str, ...] = ()) -> Region:
+    """Read a mask: the voxels above 0, or those that hold one of `values`.
+
+    Raises
+    ------
+    NeuroalignError
+        It cannot be read, or no voxel is in it.
+    """
+    image, mask = _read_volume(path)
+    if not np.isfinite(mask).all():
+        raise NeuroalignError(f"{int((~np.isfinite(mask)).sum())} of its voxels are NaN")
+    inside = mask > 0
+    if values:
+        try:
+            wanted = [int(v) for v in values]
+        except ValueError as error:
+            raise NeuroalignError(
+                f"the values of a region are whole numbers, got {', '.join(values)}"
+            ) from error
+        inside = np.isin(mask, wanted)
+    if not inside.any():
+        there = ", ".join(f"{v:g}" for v in np.unique(mask)[:12])
+        looked = f"one of {', '.join(values)}" if values else "above 0"
+        raise NeuroalignError(f"no voxel of it is {looked}; its values are {there}")
+    x, y, z = mask.shape
+    return Region(np.flatnonzero(inside.ravel()), (x, y, z), np.asarray(image.affine, float))
+
+
+def read_ncsnr(path: Path, region: Region) -> npt.NDArray[np.float32]:
+    """Read the noise ceiling SNR of the voxels of a region, shape (voxels,); NaN where it is NaN.
+
+    Raises
+    ------
+    NeuroalignError
+        It cannot be read, or is of another volume.
+    """
+    image, ratio = _read_volume(path)
+    _check_place(ratio.shape, image.affine, region)
+    return ratio.ravel()[region.index].astype(np.float32)
+
+
+def _read_volume(path: Path) -> tuple[Any, npt.NDArray[Any]]:
+    image = _open_nifti(path)
+    if len(image.shape) != 3:
+        raise NeuroalignError(f"it has the shape {image.shape}, expected three axes (x, y, z)")
+    try:
+        return image, np.asarray(image.dataobj)
+    except Exception as error:  # gzip, zlib, NumPy: each has its own
+        raise NeuroalignError(f"it is damaged ({type(error).__name__}: {error})") from error
+
+
+def _check_place(shape: tuple[int, ...], affine: npt.ArrayLike, region: Region) -> None:
+    if tuple(shape) != region.shape:
+        swapped = sorted(shape) == sorted(region.shape)
+        raise NeuroalignError(
+            f"its volumes have the shape {tuple(shape)}, the mask has {region.shape}"
+            + (": axes are swapped" if swapped else ": they are of different people or grids")
+        )
+    if not np.allclose(np.asarray(affine, float), region.affine, atol=1e-3):
+        raise NeuroalignError(
+            "its volumes lie at another place than the mask (their affines differ)"
+        )
+
+
+def check_betas(path: Path, region: Region) -> Path:
+    """Look at the header of a session's file, and return its path if it is as published.
+
+    Raises
+    ------
+    NeuroalignError
+        It cannot be opened, or is not laid out as published.
+    MissingDependencyError
+        h5py or nibabel is not installed.
+    """
+    if path.name.endswith(HDF5):
+        with _Hdf5(path, region):
+            return path
+    _check_nifti(path, region)
+    return path
+
+
+def read_betas(path: Path, region: Region) -> Betas:
+    """Read a session, as stored.
+
+    Returns
+    -------
+    int16 array of shape (750, voxels)
+        The voxels in the order of the region.
+
+    Raises
+    ------
+    As `check_betas`; and OSError or ValueError where the content is damaged.
+    """
+    if path.name.endswith(HDF5):
+        with _Hdf5(path, region) as dataset:
+            return _read_hdf5(dataset, region)
+    return _read_nifti(path, region)
+
+
+class _Hdf5:
+    """The array of betas in an HDF5 file, checked."""
+
+    def __init__(self, path: Path, region: Region) -> None:
+        try:
+            import h5py
+        except ImportError as error:
+            raise MissingDependencyError("h5py", "fmri", "Reading HDF5 betas") from error
+        try:
+            self._file = h5py.File(path, "r")
+        except OSError as error:
+            raise NeuroalignError(
+                f"it cannot be opened as HDF5 ({error}): cut short or damaged"
+            ) from error
+        try:
+            found = self._file.get(KEY)
+            if not isinstance(found, h5py.Dataset):
+                raise NeuroalignError(
+                    f"it has no array {KEY!r}; it has {', '.join(self._file) or 'nothing'}"
+                )
+            self._check(found, region)
+        except BaseException:
+            self._file.close()
+            raise
+        self._dataset = found
+
+    @staticmethod
+    def _check(found: Any, region: Region) -> None:
+        _check_dtype(found.dtype)
+        reversed_shape = (TRIALS, *region.shape[::-1])
+        if found.shape == reversed_shape:
+            return
+        if TRIALS not in found.shape:
+            raise NeuroalignError(
+                f"{KEY} has the shape {found.shape}: no axis has the {TRIALS} trials of a session"
+            )
+        swapped = sorted(found.shape) == sorted(reversed_shape)
+        raise NeuroalignError(
+            f"{KEY} has the shape {found.shape}, expected {reversed_shape}, (trials, z, y, x)"
+            + (": axes are swapped" if swapped else ": another person's, or another grid")
+        )
+
+    def __enter__(self) -> Any:
+        return self._dataset
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def _check_dtype(dtype: np.dtype[Any]) -> None:
+    if dtype.kind != "i" or dtype.itemsize != 2:
+        raise NeuroalignError(
+            f"its betas are {dtype}, expected int16: percent signal change times {PER_PERCENT}"
+        )
+
+
+def _read_hdf5(dataset: Any, region: Region) -> Betas:
+    x, y, z = np.unravel_index(region.index, region.shape)
+    betas = np.empty((TRIALS, len(region.index)), np.int16)
+    if dataset.chunks is not None and dataset.chunks[1:] == (1, 1, 1):
+        # As published: only the chunks of the mask's voxels are read, neighbours at once.
+        order = np.lexsort((x, y, z))
+        flat = np.ravel_multi_index((z, y, x), region.shape[::-1])[order]
+        ends = np.flatnonzero((np.diff(flat) != 1) | (np.diff(y[order]) != 0)) + 1
+        for row in np.split(order, ends):
+            first = row[0]
+            betas[:, row] = dataset[:, z[first], y[first], x[first] : x[first] + len(row)]
+        return betas
+    for trials, depth, voxels in _blocks(dataset, z):
+        low, high = y[voxels].min(), y[voxels].max() + 1
+        block = dataset[trials, depth, low:high]
+        flat = np.ravel_multi_index(
+            (z[voxels] - depth.start, y[voxels] - low, x[voxels]), block.shape[1:]
+        )
+        taken = block.reshape(len(block), -1)
+        if len(voxels) == len(region.index):
+            np.take(taken, flat, axis=1, out=betas[trials], mode="clip")
+        else:
+            betas[trials, voxels] = taken[:, flat]
+    return betas
+
+
+def _blocks(
+    dataset: Any, z: npt.NDArray[np.int64]
+) -> Iterator[tuple[slice, slice, npt.NDArray[np.int64]]]:
+    """Cut a session into blocks of whole chunks: trials, a range of z, and the voxels in it."""
+    trials_each, depth_each = (1, 1) if dataset.chunks is None else dataset.chunks[:2]
+    low, high = int(z.min()), int(z.max()) + 1
+    low -= low % depth_each
+    slab = 2 * int(np.prod(dataset.shape[2:]))
+    depth = high - low
+    if trials_each * depth * slab > _BLOCK_BYTES:
+        depth = max(1, _BLOCK_BYTES // (trials_each * depth_each * slab)) * depth_each
+    count = max(1, _BLOCK_BYTES // (trials_each * min(depth, high - low) * slab)) * trials_each
+    for bottom in range(low, high, depth):
+        top = min(bottom + depth, high)
+        voxels = np.flatnonzero((z >= bottom) & (z < top))
+        for start in range(0, TRIALS, count) if voxels.size else ():
+            yield slice(start, min(start + count, TRIALS)), slice(bottom, top), voxels
+
+
+def _open_nifti(path: Path) -> Any:
+    try:
+        import nibabel
+    except ImportError as error:
+        raise MissingDependencyError("nibabel", "fmri", "Reading NIfTI files") from error
+    try:
+        # Kept open: otherwise each block would be unpacked from the beginning of the file.
+        return nibabel.load(path, keep_file_open=True)
+    except Exception as error:  # of many kinds
+        raise NeuroalignError(
+            f"it cannot be opened as NIfTI ({type(error).__name__}: {error}): damaged, or cut short"
+        ) from error
+
+
+def _check_nifti(path: Path, region: Region) -> Any:
+    image = _open_nifti(path)
+    _check_dtype(image.get_data_dtype())
+    shape = tuple(image.shape)
+    if len(shape) != 4 or shape[3] != TRIALS:
+        where = f": they are on axis {shape.index(TRIALS)}" if TRIALS in shape else ""
+        raise NeuroalignError(
+            f"it has the shape {shape}, expected (x, y, z, {TRIALS}) with the trials last{where}"
+        )
+    _check_place(shape[:3], image.affine, region)
+    proxy = image.dataobj
+    if (proxy.slope, proxy.inter) != (1, 0):
+        raise NeuroalignError(
+            f"its header states a scale of {proxy.slope:g} and an offset of {proxy.inter:g}; the "
+            f"published files have none: percent signal change times {PER_PERCENT} as it is"
+        )
+    return image
+
+
+def _read_nifti(path: Path, region: Region) -> Betas:
+    image = _check_nifti(path, region)
+    betas = np.empty((TRIALS, len(region.index)), np.int16)
+    count = max(1, _BLOCK_BYTES // (2 * int(np.prod(region.shape))))
+    x, y, z = np.unravel_index(region.index, region.shape)
+    flat = np.ravel_multi_index((z, y, x), region.shape[::-1])
+    for start in range(0, TRIALS, count):
+        block = np.asarray(image.dataobj[..., start : start + count])
+        # NIfTI stores x fastest: transposed, it is in the order of its bytes.
+        betas[start : start + count] = block.T.reshape(block.shape[-1], -1)[:, flat]
+    return betas
