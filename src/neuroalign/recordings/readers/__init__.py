@@ -17,6 +17,8 @@ GROUP = "neuroalign.readers"
 #: In the order in which a folder is shown to them.
 _SHIPPED: dict[str, str] = {
     "imagenet-eeg": "neuroalign.recordings.readers.imagenet_eeg:ImageNetEegReader",
+    "things-meg": "neuroalign.recordings.readers.things_meg:ThingsMegReader",
+    "things-meg-raw": "neuroalign.recordings.readers.things_meg_raw:ThingsMegRawReader",
     "things-fmri": "neuroalign.recordings.readers.things_fmri:ThingsFmri",
     "nsd": "neuroalign.recordings.readers.nsd:NsdReader",
     "bids": "neuroalign.recordings.readers.bids:BidsReader",

@@ -1,0 +1,272 @@
+"""THINGS-MEG from the preprocessed epochs: FIF files in split parts, read block by block."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mne
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from neuroalign.errors import NeuroalignError
+from neuroalign.recordings.continuous import channels_of
+from neuroalign.recordings.quality import Finding, Severity
+from neuroalign.recordings.readers.contract import Part, Plan, Staged, Write
+from neuroalign.recordings.readers.things_meg_settling import MegOptions
+from neuroalign.recordings.readers.things_meg_trials import (
+    PersonTrials,
+    Published,
+    check_trials,
+    compare_codes,
+    read_trials,
+    same_pictures,
+)
+from neuroalign.recordings.schema import Dropped, Step
+from neuroalign.signals import steps
+from neuroalign.signals.epochs import Window, subtract_baseline
+from neuroalign.signals.filtering import resample_signals
+
+FOLDER = Path("derivatives", "preprocessed")
+_BLOCK = 96  # 96 x 271 x 281 float64 are 58 MB
+_USUAL_SD = (0.05, 100.0)
+
+
+def first_part(folder: Path, number: int) -> Path:
+    """Return where the first split part of a person lies."""
+    return folder / FOLDER / f"preprocessed_P{number}-epo.fif"
+
+
+def split_parts(first: Path) -> tuple[Path, ...]:
+    """Return the split parts that are there, in their order."""
+    stem = first.name.removesuffix(".fif")
+    numbered = [
+        (int(tail), path)
+        for path in first.parent.glob(f"{stem}-*.fif")
+        if (tail := path.name[len(stem) + 1 : -len(".fif")]).isdigit()
+    ]
+    own = (first,) if first.exists() else ()
+    return (*own, *(path for _, path in sorted(numbered)))
+
+
+def plan_person(folder: Path, number: int, options: MegOptions, published: Published) -> Plan:
+    """List the sessions of a person as parts, and all that headers and metadata have wrong."""
+    name, first = f"P{number}", first_part(folder, number)
+    files = split_parts(first)
+    if not files:
+        what = f"{first.relative_to(folder)} is not there"
+        return Plan((), (Finding(name, what, "fatal", 1),))
+    where = f"{name} ({first.name})"
+    try:
+        epochs, said = open_epochs(first)
+    except NeuroalignError as error:
+        return Plan((), (Finding(where, str(error), "fatal", 1),))
+    found = [Finding(where, text, "warning", 1) for text in said]
+    found += _shape(epochs, where, published, incomplete=options.incomplete)
+    person = _trials(epochs, where, published)
+    found += person.findings
+    if len(person.table):
+        paths = epochs.metadata["image_path"]
+        found += check_trials(person.table, paths, where, published, incomplete=options.incomplete)
+        found += compare_codes(epochs.events[:, 2].astype(np.float64), person.table, where)
+    source = folder / "sourcedata" / f"sample_attributes_{name}.csv"
+    if source.is_file() and len(person.table):
+        found += _compare_source(person.table, source, name)
+    sessions = person.table.groupby("session", sort=True)["trial_type"]
+    parts = [
+        Part(
+            subject=name,
+            name=f"{name}_ses-{session:02d}",
+            files=files,
+            trials=int((kinds != "catch").sum()),
+            where={"session": int(str(session))},
+        )
+        for session, kinds in sessions
+    ]
+    return Plan(tuple(p for p in parts if p.trials), tuple(found))
+
+
+def stage_session(part: Part, options: MegOptions, published: Published, write: Write) -> Staged:
+    """Read the trials of a session, block by block; catch trials are left out."""
+    epochs, _ = open_epochs(part.files[0])
+    person = _trials(epochs, part.subject, published)
+    mine = person.table[person.table["session"] == part.where["session"]]
+    kept = mine[mine["trial_type"] != "catch"].reset_index(drop=True)
+    sfreq = float(epochs.info["sfreq"])
+    rate = options.resample or sfreq
+    times = _times(epochs, options, rate)
+    low = np.full(len(epochs.ch_names), np.inf)
+    high, squares, count = -low, 0.0, 0
+    for start in range(0, len(kept), _BLOCK):
+        rows = kept["trial"].to_numpy(np.int64)[start : start + _BLOCK]
+        data = epochs.get_data(item=rows, copy=False, verbose="error")
+        if np.iscomplexobj(data):
+            raise NeuroalignError(
+                f"{part.name}: {part.files[0].name} holds complex numbers, expected real ones: "
+                "these are not the preprocessed signals. Download the file again."
+            )
+        low, high = np.minimum(low, data.min((0, 2))), np.maximum(high, data.max((0, 2)))
+        squares, count = squares + float((data**2).sum()), count + data.size
+        write(_prepared(data, epochs, options, rate, times))
+    trials = kept.assign(
+        session=f"{part.where['session']:02d}",
+        run=kept["run"].map("{:02d}".format),
+        onset_s=kept["image_on"],
+    )
+    catch = int((mine["trial_type"] == "catch").sum())
+    dropped = Dropped(where=part.name, trials=catch, reason="catch trial, not a picture of THINGS")
+    return Staged(
+        trials,
+        facts={
+            "channels": [c.model_dump() for c in channels_of(epochs)],
+            "constant": [n for n, c in zip(epochs.ch_names, low == high, strict=True) if c],
+            "sfreq": rate,
+            "tmin": times.first / rate,
+            "test_concepts": person.test_concepts,
+        },
+        dropped=(dropped,) if catch else (),
+        findings=tuple(_scale(np.sqrt(squares / max(count, 1)), part.name)),
+    )
+
+
+def epochs_steps(options: MegOptions) -> tuple[Step, ...]:
+    """Return the record of what the authors did before, and of what is done here."""
+    done = [
+        Step(
+            name="preprocessed by the data set's authors",
+            parameters={
+                "band_hz": [0.1, 40.0],
+                "interval_s": [-0.1, 1.3],
+                "sfreq": 200.0,
+                "z-scored to": "the baseline of each trial",
+            },
+        )
+    ]
+    if options.baseline == "mean":
+        done.append(steps.record("baseline", interval_s=[None, 0.0]))
+    if options.resample is not None:
+        done.append(steps.record("resample", by=("mne", "scipy"), sfreq=options.resample))
+    if options.tmin is not None or options.tmax is not None:
+        done.append(steps.record("crop", tmin=options.tmin, tmax=options.tmax))
+    return tuple(done)
+
+
+def open_epochs(first: Path) -> tuple[Any, list[str]]:
+    """Open the chain of split parts without reading signals.
+
+    Returns
+    -------
+    epochs : mne.Epochs
+    said : list of str
+        What MNE remarked.
+
+    Raises
+    ------
+    NeuroalignError
+        A part is missing, cut off or no epochs file.
+    """
+    hint = (
+        "Copy or download it again; all parts of a person are needed (preprocessed_P1-epo.fif, "
+        "-epo-1.fif, ...)."
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            epochs = mne.read_epochs(first, proj=False, preload=False, verbose="warning")
+        except FileNotFoundError as error:
+            lost = Path(str(error.filename)).name if error.filename else str(error)
+            raise NeuroalignError(
+                f"the split part {lost} is missing: an earlier part names it as the next one. "
+                f"{hint}"
+            ) from error
+        except Exception as error:  # MNE raises all kinds on damaged files
+            raise NeuroalignError(
+                f"{first.name} or a part that follows it cannot be read "
+                f"({type(error).__name__}: {error}). {hint}"
+            ) from error
+    said = [str(w.message) for w in caught if issubclass(w.category, RuntimeWarning)]
+    cut = [text for text in said if "corrupted" in text]
+    if cut:
+        raise NeuroalignError(f"a split part is cut off ({cut[0]}). {hint}")
+    return epochs, said
+
+
+def _trials(epochs: Any, where: str, published: Published) -> PersonTrials:
+    if epochs.metadata is None:
+        what = "has no metadata, so nobody can tell which picture a trial shows"
+        finding = Finding(where, what, "fatal", len(epochs))
+        return PersonTrials(pd.DataFrame({"session": [], "trial_type": []}), (finding,))
+    return read_trials(epochs.metadata.reset_index(drop=True), where, published)
+
+
+def _shape(epochs: Any, where: str, published: Published, *, incomplete: bool) -> Iterator[Finding]:
+    severity: Severity = "warning" if incomplete else "fatal"
+    kinds = sorted(set(epochs.get_channel_types()))
+    if kinds != ["mag"]:
+        what = f"channels of the type(s) {', '.join(kinds)}, published mag alone"
+        yield Finding(where, what, "fatal", len(epochs.ch_names))
+    sfreq = float(epochs.info["sfreq"])
+    for name, found, expected in (
+        ("channels", len(epochs.ch_names), published.channels),
+        ("samples a trial", len(epochs.times), published.samples),
+        ("samples a second", sfreq, published.sfreq),
+        ("as the time of the first sample in s", round(float(epochs.tmin), 4), published.tmin),
+        ("trials in all split parts", len(epochs), published.trials),
+    ):
+        if found != expected:
+            what = f"{found:g} {name}, published {expected:g}"
+            yield Finding(where, what, severity, 1)
+
+
+def _compare_source(table: pd.DataFrame, source: Path, name: str) -> Iterator[Finding]:
+    where = f"{name} ({source.name})"
+    try:
+        paths = pd.read_csv(source, usecols=["image_path"])["image_path"]
+    except (ValueError, OSError) as error:
+        what = f"cannot be read ({error}); the metadata of the epochs are used unchecked"
+        yield Finding(where, what, "warning", 1)
+        return
+    yield from same_pictures(table, paths, where)
+
+
+def _times(epochs: Any, options: MegOptions, rate: float) -> Window:
+    start = options.tmin if options.tmin is not None else float(epochs.tmin)
+    end = options.tmax if options.tmax is not None else float(epochs.tmax)
+    window = Window.of(start, end, rate)
+    if start < epochs.tmin - 0.5 / rate or end > epochs.tmax + 0.5 / rate:
+        raise NeuroalignError(
+            f"The window from {start:g} to {end:g} s reaches beyond the preprocessed epochs, which "
+            f"run from {epochs.tmin:g} to {epochs.tmax:g} s. Choose a window inside (`tmin`, "
+            "`tmax`), or read the raw recordings (--source raw)."
+        )
+    return window
+
+
+def _prepared(
+    data: npt.NDArray[np.float64],
+    epochs: Any,
+    options: MegOptions,
+    rate: float,
+    window: Window,
+) -> npt.NDArray[np.float32]:
+    sfreq, tmin = float(epochs.info["sfreq"]), float(epochs.tmin)
+    signals: npt.NDArray[Any] = data.astype(np.float32)
+    if options.baseline == "mean":
+        signals = subtract_baseline(signals, sfreq, tmin, (None, 0.0))
+    if rate != sfreq:
+        flat = signals.reshape(-1, signals.shape[2])
+        signals = resample_signals(flat, sfreq, rate).reshape(*signals.shape[:2], -1)
+    first = window.first - round(tmin * rate)
+    return np.ascontiguousarray(signals[:, :, first : first + len(window)], np.float32)
+
+
+def _scale(deviation: float, where: str) -> Iterator[Finding]:
+    if not _USUAL_SD[0] <= deviation <= _USUAL_SD[1]:
+        what = (
+            f"the signals have a root mean square of {deviation:.3g}, but published epochs are "
+            "z-scored to their baseline, so about 1: they are in another unit"
+        )
+        yield Finding(where, what, "warning", 1)
