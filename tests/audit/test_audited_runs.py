@@ -12,9 +12,19 @@ import pandas as pd
 import pytest
 
 from laboratory import Laboratory, listing, neuroalign, plain
-from neuroalign.audit import RULES, Finding, admit_run, audit_run, read_audit, write_audit
+from neuroalign.audit import (
+    RULES,
+    Finding,
+    admit_run,
+    audit_file,
+    audit_files,
+    audit_run,
+    read_audit,
+    write_audit,
+)
 from neuroalign.audit.findings import make_audit
 from neuroalign.errors import NeuroalignError
+from neuroalign.evaluation.protocols import ConceptRule, load_protocol
 from neuroalign.recordings import Recordings
 from neuroalign.report.audited import accepted_banner, audit_section
 from neuroalign.report.contents import read_contents
@@ -102,6 +112,21 @@ def test_a_refused_run_is_not_scored_unless_told(
     assert read_audit(run / "audit.json") == audit
     assert audit.verdict == "passed with warnings"
     assert "chosen-on-test" in accepted_banner(read_contents(run))
+
+
+def test_each_protocol_has_an_audit_of_its_own(run: Path) -> None:
+    protocol = load_protocol().model_copy(
+        update={"name": "mine/zero-shot", "concepts": ConceptRule(zero_shot=True)}
+    )
+    audit = audit_run(run, protocol)
+    assert audit.protocol == "mine/zero-shot@1"
+    doubt = Finding("shared-concepts", "refusal", "eeg", "x", 1, 1, "y", "z")
+    refused_audit = make_audit("run", [doubt], RULES, audit.protocol)
+    write_audit(refused_audit.accept(["shared-concepts"]), audit_file(run, protocol))
+    assert audit_files(run) == [run / "audit.json", run / "audits" / "mine-zero-shot.json"]
+    contents = read_contents(run)
+    assert "scored by mine/zero-shot@1" in accepted_banner(contents)
+    assert audit_section(contents).count("searched for leaks") == 2
 
 
 def test_a_report_says_that_the_split_passed(lab: Laboratory) -> None:

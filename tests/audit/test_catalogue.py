@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image, ImageOps
-from poison import PEOPLE, STANDARDISED, World, clean_world
+from poison import CATEGORIES, PEOPLE, STANDARDISED, World, clean_world
 
 from neuroalign.audit import audit_run
+from neuroalign.evaluation.protocols import ConceptRule, Protocol, load_protocol
 from neuroalign.recordings import Recordings, Step
 from neuroalign.recordings.resplit import write_split
 
@@ -28,8 +29,8 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-def serious(path: Path, zero_shot: bool = False) -> set[str]:
-    audit = audit_run(path, zero_shot=zero_shot)
+def serious(path: Path, protocol: Protocol | None = None) -> set[str]:
+    audit = audit_run(path, protocol)
     found = {f.rule for f in audit.findings if f.severity != "note"}
     refused = any(f.severity == "refusal" for f in audit.findings)
     expected = "refused" if refused else "passed with warnings" if found else "passed"
@@ -205,14 +206,22 @@ def test_the_clean_twin_passes(seed: int, tmp_path: Path) -> None:
     assert serious(clean_world(seed).write(tmp_path)) == set()
 
 
+def zero_shot(**changes: object) -> Protocol:
+    concepts = ConceptRule.model_validate({"zero_shot": True} | changes)
+    return load_protocol().model_copy(update={"concepts": concepts})
+
+
 def test_concepts_may_be_shared_unless_the_protocol_is_zero_shot(tmp_path: Path) -> None:
-    recipe = clean_world().write(tmp_path)
-    assert serious(recipe) == set()
-    assert serious(recipe, zero_shot=True) == {"shared-concepts"}
+    world = clean_world()
+    recipe = world.write(tmp_path)
+    assert serious(recipe, load_protocol()) == set()
+    assert serious(recipe, zero_shot()) == {"shared-concepts"}
+    assert serious(recipe, zero_shot(leave_out=CATEGORIES)) == set()
+    meg_only = zero_shot().model_copy(update={"modalities": ("meg",)})
+    assert serious(recipe, meg_only) == set()
     write_split(Recordings(tmp_path / "eeg"), tmp_path / "new", by="concept", test=["food"])
-    text = recipe.read_text().replace("recordings: eeg", "recordings: new")
-    recipe.write_text(text)
-    assert serious(recipe, zero_shot=True) == set()
+    recipe.write_text(recipe.read_text().replace("recordings: eeg", "recordings: new"))
+    assert serious(recipe, zero_shot()) == set()
 
 
 def test_pictures_shared_with_another_modality_are_a_warning(tmp_path: Path) -> None:

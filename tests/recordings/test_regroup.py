@@ -34,12 +34,12 @@ def tables(draw: st.DrawFn) -> pd.DataFrame:
 
 
 @settings(max_examples=150, deadline=None)
-@given(tables(), st.sampled_from(SPLIT_BY), st.floats(0.05, 0.9), st.integers(0, 5))
+@given(tables(), st.sampled_from(SPLIT_BY), st.floats(0.05, 0.9), st.booleans(), st.integers(0, 5))
 def test_no_group_and_no_picture_is_on_both_sides(
-    table: pd.DataFrame, by: SplitBy, share: float, seed: int
+    table: pd.DataFrame, by: SplitBy, share: float, keep_test: bool, seed: int
 ) -> None:
     try:
-        new = regroup(table, by, test_share=share, seed=seed)
+        new = regroup(table, by, test_share=share, keep_test=keep_test, seed=seed)
     except NeuroalignError:
         assume(False)
     trials = new.trials
@@ -52,9 +52,13 @@ def test_no_group_and_no_picture_is_on_both_sides(
     assert test.any()
     assert (~test).any()
     assert set(groups[test]) <= set(new.test_groups)
-    # Nothing is lost but training trials with a test picture.
+    # Nothing is lost but training trials with a test picture, or of a group of kept test trials.
     assert sorted([*trials.index, *new.left_out.index]) == list(range(len(table)))
-    assert set(new.left_out["stimulus"]) <= set(trials.loc[test, "stimulus"].dropna())
+    shown = new.left_out["stimulus"].isin(list(trials.loc[test, "stimulus"].dropna()))
+    if keep_test:
+        assert set(trials.index[test]) == set(table.index[table["split"] == "test"])
+        shown |= group_names(new.left_out, by).isin(list(groups[test]))
+    assert shown.all()
     if by != "person":
         assert set(trials.loc[~test, "subject"]) == set(table["subject"])
     # Repeats are counted from 1 on each side.
@@ -111,7 +115,7 @@ def test_training_trials_with_test_pictures_are_left_out_and_counted() -> None:
     new = regroup(table, "run", test=["sub_a_ses-1_run-1"])  # b saw the same four pictures
     assert new.left_out["subject"].tolist() == ["b"] * 4
     assert len(new.trials) == len(table) - 4
-    with pytest.raises(NeuroalignError, match=r"the pictures repeat\. Split by picture"):
+    with pytest.raises(NeuroalignError, match=r"nothing else is left\. Split by picture"):
         regroup(table, "person", test=["b"])
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from neuroalign.audit import audit_run
 from neuroalign.errors import NeuroalignError
 from neuroalign.recordings import Recordings, RecordingsInfo, Step, write_recordings
 from neuroalign.recordings.resplit import write_split
@@ -96,6 +97,20 @@ def test_trials_that_are_left_out_are_listed_and_the_rest_keeps_its_signals(tmp_
         own = new.select(subject=person)
         marks = own.trials["mark"].to_numpy()
         np.testing.assert_array_equal(own.read(), raw[person][marks].astype(np.float32))
+
+
+def test_test_trials_can_be_kept_and_their_groups_left_out_of_training(tmp_path: Path) -> None:
+    old = recordings(tmp_path / "old", SPLIT, STANDARDISED)
+    new = write_split(old, tmp_path / "new", by="picture", keep_test=True)
+    assert new.select(split="test").trials["mark"].tolist() == [*range(18, 24)] * 2
+    assert new.select(split="train").trials["mark"].tolist() == [*range(6), *range(12, 18)] * 2
+    assert {d.where: d.trials for d in new.info.dropped} == {"a": 6, "b": 6}
+    for split in ("test", "train"):  # standardised with numbers that no test trial entered
+        here = old.trials["split"].eq(split) & old.trials["mark"].isin(new.trials["mark"])
+        before = old.take(here.to_numpy(bool)).read()
+        np.testing.assert_array_equal(new.select(split=split).read(), before)
+    assert new.info.steps[-1].parameters["keep_test"] is True
+    assert audit_run(new.path).exit_status == 0
 
 
 def test_a_person_held_out_whole_is_standardised_with_their_own_trials(tmp_path: Path) -> None:

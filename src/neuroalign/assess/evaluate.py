@@ -9,7 +9,8 @@ from pathlib import Path
 from neuroalign.assess.embed import embed_run
 from neuroalign.assess.score import score_stored
 from neuroalign.assess.stored import load_stored, save_stored, stored_specs
-from neuroalign.audit import admit_run, write_audit
+from neuroalign.audit import admit_run, audit_file, write_audit
+from neuroalign.audit.sides import SHARED_CONCEPTS
 from neuroalign.evaluation.protocols import DEFAULT, Protocol, load_protocol
 from neuroalign.evaluation.scores import Score, write_scores
 from neuroalign.run import Run
@@ -52,15 +53,18 @@ def evaluate_run(
     """
     run = Run(Path(path))
     run.recordings  # noqa: B018 (refuses recordings that have changed since the training)
-    audit = admit_run(run.path, accept)
     protocol = protocol or load_protocol()
+    audit = admit_run(run.path, accept, protocol)
+    if any(f.rule == SHARED_CONCEPTS for f in audit.accepted):
+        concepts = protocol.concepts.model_copy(update={"zero_shot": False})
+        protocol = protocol.model_copy(update={"concepts": concepts})
     folder = run.path / "evaluation"
     also, every_picture = stored_specs(folder)
     stored = embed_run(run, protocol, also=also, every_picture=every_picture)
     save_stored(replace(stored, ceiling=tuple(ceiling)), folder)
     # Scored as read back: so that the scores are those of the stored embeddings, to the last bit.
     scores = rescore_run(run.path, protocol)
-    write_audit(audit, run.path / "audit.json")
+    write_audit(audit, audit_file(run.path, protocol))
     return scores
 
 

@@ -1,6 +1,14 @@
 """The audit of a split: leaks and confounds, found before a score is believed."""
 
-from neuroalign.audit.findings import Audit, Finding, Skipped, read_audit, write_audit
+from neuroalign.audit.findings import (
+    Audit,
+    Finding,
+    Skipped,
+    audit_file,
+    audit_files,
+    read_audit,
+    write_audit,
+)
 from neuroalign.audit.rules import RULES, admit_run, audit_run
 
 __all__ = [
@@ -9,6 +17,8 @@ __all__ = [
     "Finding",
     "Skipped",
     "admit_run",
+    "audit_file",
+    "audit_files",
     "audit_run",
     "read_audit",
     "write_audit",

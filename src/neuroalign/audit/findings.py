@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from neuroalign.errors import NeuroalignError
+from neuroalign.evaluation.protocols import DEFAULT, Protocol
 from neuroalign.files import write_json
 
 Severity = Literal["refusal", "warning", "note"]
@@ -82,12 +83,15 @@ class Audit:
     skipped : tuple of Skipped
     rules : tuple of str
         Every rule, whether it found something or not.
+    protocol : str
+        Name and version of the protocol that was asked about; empty if none was.
     """
 
     subject: str
     findings: tuple[Finding, ...]
     skipped: tuple[Skipped, ...]
     rules: tuple[str, ...]
+    protocol: str = ""
 
     @property
     def refusals(self) -> tuple[Finding, ...]:
@@ -138,6 +142,7 @@ class Audit:
         """Return plain data: the verdict, the accepted names, findings and skipped rules."""
         return {
             "subject": self.subject,
+            "protocol": self.protocol,
             "verdict": self.verdict,
             "accepted": sorted({f.rule for f in self.accepted}),
             "rules": list(self.rules),
@@ -146,12 +151,24 @@ class Audit:
         }
 
 
-def make_audit(subject: str, said: Sequence[Finding | Skipped], rules: Sequence[str]) -> Audit:
+def make_audit(
+    subject: str, said: Sequence[Finding | Skipped], rules: Sequence[str], protocol: str = ""
+) -> Audit:
     """Put what the rules said in order."""
     findings = [s for s in said if isinstance(s, Finding)]
     findings.sort(key=lambda f: _ORDER.index(f.severity))
     skipped = tuple(s for s in said if isinstance(s, Skipped))
-    return Audit(subject, tuple(findings), skipped, tuple(rules))
+    return Audit(subject, tuple(findings), skipped, tuple(rules), protocol)
+
+
+def audit_file(run: Path, protocol: Protocol) -> Path:
+    """Return where the audit before an evaluation under a protocol is kept."""
+    return run / ("audit.json" if protocol.name == DEFAULT else f"audits/{protocol.slug}.json")
+
+
+def audit_files(run: Path) -> list[Path]:
+    """Return the audits of a run that are there, that of the default protocol first."""
+    return [p for p in [run / "audit.json", *sorted(run.glob("audits/*.json"))] if p.is_file()]
 
 
 def write_audit(audit: Audit, path: Path) -> None:
@@ -177,7 +194,8 @@ def read_audit(path: Path) -> Audit:
             for f in content["findings"]
         ]
         skipped = tuple(Skipped(**s) for s in content["skipped"])
-        return Audit(content["subject"], tuple(findings), skipped, tuple(content["rules"]))
+        rules = tuple(content["rules"])
+        return Audit(content["subject"], tuple(findings), skipped, rules, content["protocol"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise NeuroalignError(
             f"{path} is no readable audit ({error}). Evaluate the run again to write it anew."

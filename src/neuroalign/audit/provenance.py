@@ -94,7 +94,9 @@ def _fitted_steps(steps: Sequence[Step]) -> Iterator[tuple[Step, bool]]:
         later = steps[place + 1 :]
         if step.fitted_on is None or any(s.name == step.name and s.fitted_on for s in later):
             continue
-        stale = "train" in step.fitted_on and any(s.name == _SPLIT_STEP for s in later)
+        # A split that kept the test trials as they were has made no test trial of a training one.
+        anew = any(s.name == _SPLIT_STEP and not s.parameters.get("keep_test") for s in later)
+        stale = "train" in step.fitted_on and anew
         yield step, stale
 
 

@@ -9,6 +9,7 @@ from neuroalign.audit import design, notes, provenance, repeated, sides
 from neuroalign.audit.findings import Audit, Finding, Skipped, make_audit
 from neuroalign.audit.material import Material, open_material
 from neuroalign.errors import NeuroalignError
+from neuroalign.evaluation.protocols import Protocol
 
 _Rule = Callable[[Material], Iterator[Finding | Skipped]]
 
@@ -31,15 +32,15 @@ _RULES: tuple[tuple[tuple[str, ...], _Rule], ...] = (
 RULES = (*(name for names, _ in _RULES for name in names), sides.SHARED_CONCEPTS)
 
 
-def audit_run(path: str | Path, *, zero_shot: bool = False) -> Audit:
+def audit_run(path: str | Path, protocol: Protocol | None = None) -> Audit:
     """Look for leaks and confounds in a run, in a recipe before training, or in recordings.
 
     Parameters
     ----------
     path : Path
         A run folder, a recipe, or a recordings folder (then pictures are known by name only).
-    zero_shot : bool
-        Whether the protocol forbids that concepts of the test set occur in training.
+    protocol : Protocol, optional
+        What will be scored: under a zero-shot protocol, concepts may not be shared either.
 
     Returns
     -------
@@ -52,11 +53,13 @@ def audit_run(path: str | Path, *, zero_shot: bool = False) -> Audit:
     """
     material = open_material(path)
     said: list[Finding | Skipped] = [s for _, rule in _RULES for s in rule(material)]
-    said += sides.shared_concepts(material, zero_shot)
-    return make_audit(material.subject, said, RULES)
+    said += sides.shared_concepts(material, protocol)
+    return make_audit(material.subject, said, RULES, protocol.label if protocol else "")
 
 
-def admit_run(path: str | Path, accept: Sequence[str] = (), *, zero_shot: bool = False) -> Audit:
+def admit_run(
+    path: str | Path, accept: Sequence[str] = (), protocol: Protocol | None = None
+) -> Audit:
     """Audit a run, and refuse it unless every refusal is accepted by name.
 
     Raises
@@ -65,7 +68,7 @@ def admit_run(path: str | Path, accept: Sequence[str] = (), *, zero_shot: bool =
         The audit refuses the run, or a name in `accept` is no rule.
     """
     unaudited = Audit(str(path), (), (), RULES).accept(accept)  # a wrong name is said at once
-    audit = audit_run(unaudited.subject, zero_shot=zero_shot).accept(accept)
+    audit = audit_run(unaudited.subject, protocol).accept(accept)
     if audit.refusals:
         lines = "\n".join(f"- {f.rule}: {f.text()}" for f in audit.refusals)
         names = " ".join(

@@ -12,6 +12,7 @@ import pandas as pd
 from neuroalign.audit.findings import Finding, Skipped, some
 from neuroalign.audit.material import Material
 from neuroalign.errors import NeuroalignError
+from neuroalign.evaluation.protocols import Protocol
 from neuroalign.images.pictures import open_picture
 from neuroalign.retrieval.gallery import cosine_blocks
 
@@ -160,13 +161,18 @@ def test_picture_in_training(material: Material) -> Iterator[Finding | Skipped]:
         )
 
 
-def shared_concepts(material: Material, zero_shot: bool) -> Iterator[Finding | Skipped]:
+def shared_concepts(
+    material: Material, protocol: Protocol | None = None
+) -> Iterator[Finding | Skipped]:
     """Find concepts of the test set that occur in training, where the protocol forbids it."""
-    if not zero_shot:
-        yield Skipped(SHARED_CONCEPTS, "all", "the protocol is not a zero-shot one")
+    if protocol is None or not protocol.concepts.zero_shot:
+        yield Skipped(SHARED_CONCEPTS, "all", "no protocol says that the task is zero-shot")
         return
     for modality, trials in material.trials.items():
+        if modality not in (protocol.modalities or material.trials):
+            continue
         concept = material.concepts(modality)
+        concept = concept.mask(concept.isin(protocol.concepts.leave_out))
         test = trials["part"] == "test"
         tested, trained = set(concept[test].dropna()), set(concept[~test].dropna())
         if not tested:
@@ -187,8 +193,8 @@ def shared_concepts(material: Material, zero_shot: bool) -> Iterator[Finding | S
                 len(tested),
                 "Zero-shot means that no picture of a test concept was trained on: other pictures "
                 "of the same concept make the task easier.",
-                "leave the training trials of these concepts out, hold out whole concepts "
-                "(`neuroalign split --by concept`), or use a protocol that is not zero-shot.",
+                "leave the training trials of these concepts out (`neuroalign split --by concept "
+                "--keep-test`), hold out whole concepts, or use another protocol.",
                 some(sorted(both)),
             )
 

@@ -14,6 +14,7 @@ from neuroalign.cli.output import out_console, say
 
 if TYPE_CHECKING:
     from neuroalign.audit import Audit, Finding
+    from neuroalign.evaluation.protocols import Protocol
 
 _COLOURS = {"refusal": "bold red", "warning": "yellow", "note": "default"}
 
@@ -22,15 +23,16 @@ def audit_command(
     run: Annotated[
         Path, typer.Argument(metavar="RUN", help="A run, a recipe (YAML) or a recordings folder.")
     ],
-    zero_shot: Annotated[
-        bool, typer.Option("--zero-shot", help="No test concept may occur in training.")
-    ] = False,
+    protocol: Annotated[
+        str | None, typer.Option(help="What will be scored: a protocol's name, or a YAML file.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Look for leaks and confounds: exit status 0 passed, 1 with warnings, 2 refused."""
     from neuroalign.audit import audit_run
+    from neuroalign.evaluation.protocols import load_protocol
 
-    audit = audit_run(run, zero_shot=zero_shot)
+    audit = audit_run(run, None if protocol is None else load_protocol(protocol))
     if as_json:
         sys.stdout.write(json.dumps(audit.to_json(), indent=1) + "\n")
     else:
@@ -48,11 +50,12 @@ def say_audit(audit: Audit) -> None:
         say(f"not looked at: {skipped.rule} ({skipped.where}: {skipped.reason})")
 
 
-def say_accepted(run: Path) -> None:
+def say_accepted(run: Path, protocol: Protocol) -> None:
     """Say in red what was found and accepted before an evaluation."""
-    from neuroalign.audit import read_audit
+    from neuroalign.audit import audit_file, read_audit
 
-    for finding in read_audit(run / "audit.json").accepted:
+    path = audit_file(run, protocol)
+    for finding in read_audit(path).accepted if path.is_file() else ():
         _say_finding(finding, "accepted")
 
 

@@ -85,7 +85,7 @@ def evaluate_command(
         sys.stdout.write(to_json(scores) + "\n")
         return
     print_scores(scores)
-    say_accepted(run)
+    say_accepted(run, chosen)
     say(f"Protocol {chosen.label}: {chosen.title}.")
     say(f"All scores, per person too: {scores_file(run, chosen)}")
     say(f"Next: neuroalign report {run}")

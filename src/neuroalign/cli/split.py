@@ -32,6 +32,13 @@ def split_command(
     test: Annotated[
         str | None, typer.Option(help="Or their names, separated by commas (run-03, dog_12s).")
     ] = None,
+    keep_test: Annotated[
+        bool,
+        typer.Option(
+            "--keep-test",
+            help="Keep the test trials, and leave out training trials of their groups.",
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Draws the groups.")] = 0,
     overwrite: Overwrite = False,
 ) -> None:
@@ -47,6 +54,7 @@ def split_command(
         by=by.value,
         test_share=test_share,
         test=listed(test),
+        keep_test=keep_test,
         seed=seed,
         overwrite=overwrite,
     )

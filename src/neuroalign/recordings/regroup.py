@@ -36,7 +36,8 @@ class Regrouped:
     trials : pandas.DataFrame
         The trials that are kept, with new `split`, `held_out` and `repetition`.
     left_out : pandas.DataFrame
-        Training trials that show a test picture, where the groups are not pictures.
+        Training trials that show a test picture where the groups are not pictures, or that are of
+        a test group where the test trials were kept as they were.
     test_groups : tuple of str
     """
 
@@ -51,18 +52,21 @@ def regroup(
     *,
     test_share: float = 0.2,
     test: Sequence[str] | None = None,
+    keep_test: bool = False,
     seed: int = 0,
     where: str = "recordings",
 ) -> Regrouped:
     """Divide trials into training and test so that no group lies on both sides.
 
-    Where pictures are known and the groups are runs, sessions or people, training trials with a
-    picture that the test set shows are left out: no picture lies on both sides either.
+    With `keep_test`, the test trials stay what they are, and training trials of their groups are
+    left out: the 12 training pictures of each test concept of THINGS-MEG, for its zero-shot
+    protocol. Where pictures are known and the groups are runs, sessions or people, training trials
+    with a picture that the test set shows are left out: no picture lies on both sides either.
 
     Parameters
     ----------
     trials : pandas.DataFrame
-        A trial table; its own `split` is not looked at.
+        A trial table; its own `split` matters with `keep_test` only.
     by : {"picture", "concept", "run", "session", "person"}
         Pictures, concepts and people are held out from everybody; runs and sessions are those of
         a person.
@@ -72,6 +76,8 @@ def regroup(
     test : sequence of str, optional
         Groups to hold out instead, by name: "run-03", "3" or "sub-01_ses-02_run-03"; a picture;
         a concept; a person.
+    keep_test : bool
+        Keep the test trials; neither `test_share` nor `test` is looked at.
     seed : int
         Draws the groups of `test_share`.
 
@@ -81,19 +87,24 @@ def regroup(
         The table does not know the groups, a name is none of them, or a side would be empty.
     """
     groups = group_names(trials, by, where)
-    chosen = (
-        _drawn(trials, groups, by, test_share, seed, where)
-        if test is None
-        else _named(groups, by, test, where)
-    )
-    held = groups.isin(sorted(chosen)).to_numpy(bool)
+    if keep_test:
+        held = (trials["split"] == "test").to_numpy(bool)
+        chosen = set(groups[held])
+    elif test is None:
+        chosen = _drawn(trials, groups, by, test_share, seed, where)
+        held = groups.isin(sorted(chosen)).to_numpy(bool)
+    else:
+        chosen = _named(groups, by, test, where)
+        held = groups.isin(sorted(chosen)).to_numpy(bool)
     shown = trials["stimulus"].notna().to_numpy(bool)
     tested = set(trials.loc[held & shown, "stimulus"])
     leaks = ~held & trials["stimulus"].isin(list(tested)).to_numpy(bool)
+    leaks |= ~held & groups.isin(sorted(chosen)).to_numpy(bool)
     kept = trials[~leaks].copy()
     side = pd.Series(held[~leaks], kept.index)
     kept["split"] = side.map({True: "test", False: "train"}).astype("string")
-    kept["held_out"] = side.map({True: str(by), False: None}).astype("string")
+    if not keep_test:
+        kept["held_out"] = side.map({True: str(by), False: None}).astype("string")
     kept["repetition"] = _renumbered(kept)
     _check_sides(kept, trials, by, leaks, where)
     return Regrouped(kept, trials[leaks], tuple(sorted(chosen)))
@@ -189,8 +200,8 @@ def _check_sides(
         raise NeuroalignError(f"{where}: no test trials are left.")
     if not train.any():
         why = (
-            f"{int(leaks.sum())} training trials show pictures of the test set, and nothing else "
-            "is left: the pictures repeat. Split by picture or by concept."
+            f"{int(leaks.sum())} training trials show pictures, or are of groups, of the test set, "
+            "and nothing else is left. Split by picture or by concept."
             if leaks.any()
             else f"every {by} would be held out. Hold out fewer."
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ def write_split(
     by: SplitBy,
     test_share: float = 0.2,
     test: Sequence[str] | None = None,
+    keep_test: bool = False,
     seed: int = 0,
     overwrite: bool = False,
 ) -> Recordings:
@@ -51,7 +52,7 @@ def write_split(
     recordings : Recordings
         A whole folder.
     out : Path
-    by, test_share, test, seed
+    by, test_share, test, keep_test, seed
         See `regroup`.
     overwrite : bool
 
@@ -66,11 +67,19 @@ def write_split(
         See `regroup`; or a step after the standardising cannot be undone.
     """
     where = str(recordings.path)
-    refit = _refit_step(recordings.info, where)
-    new = regroup(recordings.trials, by, test_share=test_share, test=test, seed=seed, where=where)
-    info = recordings.info.model_copy(
-        update=_described(recordings.info, new, by, test, seed, refit)
+    # With `keep_test`, no trial becomes a test trial that statistics were fitted to.
+    refit = None if keep_test else _refit_step(recordings.info, where)
+    new = regroup(
+        recordings.trials,
+        by,
+        test_share=test_share,
+        test=test,
+        keep_test=keep_test,
+        seed=seed,
+        where=where,
     )
+    rule = {"keep_test": True} if keep_test else {} if test is not None else {"seed": seed}
+    info = recordings.info.model_copy(update=_described(recordings.info, new, by, rule, refit))
     if refit is None and len(new.left_out) == 0:
         _write_linked(recordings, Path(out), info, new.trials, overwrite)
     else:
@@ -104,13 +113,11 @@ def _described(
     info: RecordingsInfo,
     new: Regrouped,
     by: SplitBy,
-    test: Sequence[str] | None,
-    seed: int,
+    rule: Mapping[str, Any],
     refit: Step | None,
 ) -> dict[str, object]:
     groups = list(new.test_groups)
-    drawn: dict[str, Any] = {} if test is not None else {"seed": seed}
-    steps = [*info.steps, record("split", by=(), groups=by, test=groups, **drawn)]
+    steps = [*info.steps, record("split", by=(), groups=by, test=groups, **rule)]
     if refit is not None:
         whole = sorted(
             set(new.trials["subject"])
@@ -122,7 +129,7 @@ def _described(
         steps.append(record(refit.name, fitted_on=said))
     dropped = list(info.dropped)
     for subject, own in new.left_out.groupby("subject", sort=True):
-        reason = f"training trials with pictures that the test set shows (split by {by})"
+        reason = f"training trials of a test {by}, or with a picture of the test"
         dropped.append(Dropped(where=str(subject), trials=len(own), reason=reason))
     return {"steps": tuple(steps), "dropped": tuple(dropped)}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from neuroalign.audit import Audit, Finding, read_audit
+from neuroalign.audit import Audit, Finding, audit_files, read_audit
 from neuroalign.report.contents import RunContents
 from neuroalign.report.page import folded
 from neuroalign.report.score_tables import plain_table_html
@@ -14,15 +14,16 @@ from neuroalign.report.score_tables import plain_table_html
 def accepted_banner(contents: RunContents, others: Sequence[RunContents] = ()) -> str:
     """Return a red banner for each run that was scored in spite of its audit, as HTML."""
     banners = []
-    for run in (contents, *others):
-        audit = _stored(run)
-        if audit is None or not audit.accepted:
+    for run, path in ((r, p) for r in (contents, *others) for p in audit_files(r.path)):
+        audit = read_audit(path)
+        if not audit.accepted:
             continue
         whose = "This run was" if run is contents else f"{run.path.name} was"
+        whose += f" scored by {audit.protocol}" if audit.protocol else " scored"
         found = "".join(f"<li>{_words(f)}</li>" for f in audit.accepted)
         banners.append(
             f'<div class="banner" role="alert"><b>ACCEPTED in spite of the audit.</b> '
-            f"{escape(whose)} scored although its audit refused it; the scores do not mean what "
+            f"{escape(whose)} although its audit refused it; the scores do not mean what "
             f"they seem to:<ul>{found}</ul></div>"
         )
     return "".join(banners)
@@ -30,20 +31,23 @@ def accepted_banner(contents: RunContents, others: Sequence[RunContents] = ()) -
 
 def audit_section(contents: RunContents) -> str:
     """Return the verdict, the findings and what was not looked at, as HTML."""
-    audit = _stored(contents)
-    if audit is None:
-        if not contents.scores:
-            return ""
+    stored = [read_audit(path) for path in audit_files(contents.path)]
+    if contents.scores and not stored:
         return (
             "<p>The scores below were computed without an audit of the split: "
             "<code>neuroalign evaluate</code> audits it.</p>"
         )
+    return "".join(_one_audit(audit) for audit in stored)
+
+
+def _one_audit(audit: Audit) -> str:
     verdict = audit.verdict + (", after what stands in red was accepted" * bool(audit.accepted))
     found = "".join(f'<li class="{_class(f)}">{_words(f)}</li>' for f in audit.findings)
     rows = [(s.rule, s.where, s.reason) for s in audit.skipped]
     looked = len(set(audit.rules) - {s.rule for s in audit.skipped})
     return (
-        f"<p>Before anything was scored, the split was searched for leaks and confounds: "
+        f"<p>Before anything was scored{_by(audit)}, the split was searched for leaks and "
+        f"confounds: "
         f"<b>{escape(verdict)}</b>. {looked} of {len(audit.rules)} rules found something to look "
         "at everywhere.</p>"
         + (f"<ul>{found}</ul>" if found else "")
@@ -58,9 +62,8 @@ def audit_section(contents: RunContents) -> str:
     )
 
 
-def _stored(contents: RunContents) -> Audit | None:
-    path = contents.path / "audit.json"
-    return read_audit(path) if path.is_file() else None
+def _by(audit: Audit) -> str:
+    return f" by {escape(audit.protocol)}" if audit.protocol else ""
 
 
 def _class(finding: Finding) -> str:
