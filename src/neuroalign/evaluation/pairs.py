@@ -71,7 +71,7 @@ class PairScores(ABC):
     def among(self, columns: Positions) -> PairScores:
         """Keep some candidates."""
 
-    def blocks(self, width: int = 1, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
+    def blocks(self, width: int = 1, block_bytes: int | None = None) -> Iterator[Block]:
         """Yield blocks of queries that fit in memory.
 
         Parameters
@@ -79,9 +79,9 @@ class PairScores(ABC):
         width : int
             Thresholds that each query will be asked for.
         block_bytes : int
-            Upper bound on the bytes of one block of scores.
+            Upper bound on the bytes of one block of scores; 32 MB unless given.
         """
-        step = max(1, block_bytes // (4 * self.n_gallery + 64 * width))
+        step = max(1, (block_bytes or BLOCK_BYTES) // (4 * self.n_gallery + 64 * width))
         for start in range(0, self.n_queries, step):
             yield Block(self, slice(start, min(start + step, self.n_queries)))
 

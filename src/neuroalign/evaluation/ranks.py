@@ -178,7 +178,9 @@ class Ranks:
     def _mean(self, values: Values) -> Values:
         """Average over each query's right candidates."""
         number = np.maximum(self.present.sum(axis=1), 1)
-        shares: Values = np.where(self.present, values, 0).sum(axis=1) / number
+        # Sorted, so that the last bits do not depend on the order of the candidates.
+        ordered = np.sort(np.where(self.present, values, 0), axis=1)
+        shares: Values = ordered.sum(axis=1) / number
         return shares
 
     def _best(self) -> tuple[Positions, Positions, Positions]:
@@ -273,7 +275,7 @@ class RightCandidates:
         present : ndarray of shape (n_part, width), bool
         """
         number = self.n_right[part, None]
-        slots = np.arange(int(number.max(initial=1)))
+        slots = np.arange(self.width)
         present = slots < number
         # Rows with fewer right candidates repeat their first; rows with none name any.
         places = self._starts[part, None] + np.where(present, slots, 0)
@@ -288,8 +290,11 @@ class RightCandidates:
         ordered = np.sort(low, axis=1)
         right_below, right_up_to = (count_below(ordered, low, equal=e) for e in (False, True))
         right_above, right_tied = columns.shape[1] - right_up_to, right_up_to - right_below - 1
-        wrong = above - right_above, tied - right_tied
-        return Ranks(*wrong, right_above, right_tied, present, self.n_wrong[block.part])
+        above, tied, right_above, right_tied = (
+            np.where(present, c, 0)
+            for c in (above - right_above, tied - right_tied, right_above, right_tied)
+        )
+        return Ranks(above, tied, right_above, right_tied, present, self.n_wrong[block.part])
 
     def tied_ranks(self) -> Ranks:
         """Return the ranks under equal scores: a random decoder's, in expectation."""
