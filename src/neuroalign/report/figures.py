@@ -83,13 +83,21 @@ def score_bars(
     return figure
 
 
-def task_matrix(scores: Sequence[Score], *, title: str = "", simulated: bool = False) -> Figure:
+def task_matrix(
+    scores: Sequence[Score],
+    *,
+    title: str = "",
+    simulated: bool = False,
+    basis: Mapping[tuple[str, str], str] | None = None,
+) -> Figure:
     """Draw every pair of query and gallery as one matrix: all tasks are one retrieval.
 
     Parameters
     ----------
     scores : sequence of Score
         Of one model and one metric, over all people; of several for a pair, the first counts.
+    basis : mapping from (source, target) to str, optional
+        What each was scored on, written below it.
     """
     first: dict[tuple[str, str], Score] = {}
     for score in scores:
@@ -117,6 +125,11 @@ def task_matrix(scores: Sequence[Score], *, title: str = "", simulated: bool = F
                 j, i + 0.24, f"{score.low:.2f} to {score.high:.2f}", ha="center", va="center",
                 color=colour, fontsize=6.5,
             )  # fmt: skip
+            if basis is not None:
+                axes.text(
+                    j, i - 0.34, basis[score.source, score.target], ha="center", va="center",
+                    color=colour, fontsize=5.5,
+                )  # fmt: skip
         names = [KIND_NAMES[k] for k in kinds]
         axes.set_xticks(range(len(kinds)), names)
         axes.set_yticks(range(len(kinds)), names)

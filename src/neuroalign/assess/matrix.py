@@ -1,0 +1,232 @@
+"""Everything asked of everything: pictures and modalities, as queries and as candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from neuroalign.assess.restrict import candidates, restrict
+from neuroalign.assess.score import score_stored
+from neuroalign.assess.stored import Embedded, Stored, load_stored
+from neuroalign.errors import NeuroalignError
+from neuroalign.evaluation.pairs import Cosines
+from neuroalign.evaluation.per_query import QueryValues, joined
+from neuroalign.evaluation.protocols import Protocol, load_protocol
+from neuroalign.evaluation.queries import Asked, query_values
+from neuroalign.evaluation.scores import Score
+from neuroalign.evaluation.tasks import score_values
+from neuroalign.files import write_json
+from neuroalign.retrieval.embeddings import Embeddings
+
+PICTURES = "pictures"
+SAME_PICTURE, SAME_CLASS, GEOMETRY = "same picture", "same class", "picture geometry"
+#: Scores that a cell can show, the most telling first; all of them have the chance level 0.5 or
+#: one near it, so cells can be compared.
+_METRICS = ("two_way_embedding", "two_way_retrieved")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One retrieval of the matrix.
+
+    Attributes
+    ----------
+    source, target : str
+        "pictures" or a modality: what is asked, and of what.
+    basis : str
+        What makes a candidate right: "same picture", or "same class" where pictures are not
+        shared. "picture geometry" where neither is: how much closer the retrieved item's picture
+        is to the query's, in the encoder's own space, than another candidate's.
+    scores : tuple of Score
+        Over all people; the run's own model first.
+    missing : str
+        Why there are none.
+    """
+
+    source: str
+    target: str
+    basis: str = ""
+    scores: tuple[Score, ...] = ()
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class TaskMatrix:
+    """All cells, row by row (a row is what is asked)."""
+
+    kinds: tuple[str, ...]
+    cells: tuple[Cell, ...]
+    protocol: str
+    simulated: bool
+
+    def cell(self, source: str, target: str) -> Cell:
+        """Return one cell."""
+        return self.cells[self.kinds.index(source) * len(self.kinds) + self.kinds.index(target)]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all of it as JSON can hold it."""
+        return asdict(self)
+
+
+def run_matrix(path: str | Path, protocol: Protocol | None = None) -> TaskMatrix:
+    """Score the whole matrix from the stored embeddings of a run, and write `matrix.json`.
+
+    Parameters
+    ----------
+    path : Path
+        A run that was evaluated.
+    protocol : Protocol, optional
+        The default one unless given.
+    """
+    found = task_matrix(load_stored(Path(path) / "evaluation"), protocol)
+    write_json(Path(path) / "matrix.json", found.as_json())
+    return found
+
+
+def task_matrix(
+    stored: Stored, protocol: Protocol | None = None, scores: Sequence[Score] | None = None
+) -> TaskMatrix:
+    """Arrange a run's retrievals as a matrix, and add its diagonal.
+
+    Off the diagonal stand decoding, encoding and conversion, with the first item set of each
+    modality. On it, recordings of each person are asked of those of all other people; and pictures
+    of all other pictures, in the run's space.
+
+    Parameters
+    ----------
+    stored : Stored
+    protocol : Protocol, optional
+        The default one unless given.
+    scores : sequence of Score, optional
+        Of `score_stored` with the same protocol, if they are at hand.
+
+    Raises
+    ------
+    NeuroalignError
+        The stored embeddings do not fit the protocol.
+    """
+    protocol = protocol or load_protocol()
+    every = list(scores if scores is not None else score_stored(stored, protocol))
+    kept = restrict(stored, protocol)
+    kinds = (PICTURES, *kept.items)
+    names = [m.name for m in kept.models]
+    cells = [
+        _diagonal(source, kept, protocol)
+        if source == target
+        else _picked(source, target, every, kept, names)
+        for source, target in product(kinds, kinds)
+    ]
+    return TaskMatrix(kinds, tuple(cells), protocol.label, stored.simulated)
+
+
+def _picked(
+    source: str, target: str, scores: Sequence[Score], stored: Stored, names: Sequence[str]
+) -> Cell:
+    """Take a cell from the scores of the three tasks."""
+    descriptions = [stored.items[m][0].description for m in stored.items if m in (source, target)]
+    here = [
+        s
+        for s in scores
+        if (s.source, s.target, s.subject) == (source, target, "all")
+        and s.task in ("decoding", "encoding", "conversion")
+        and set(s.items.split(" -> ")) <= set(descriptions)
+    ]
+    for metric in _METRICS:
+        found = [s for name in names for s in here if (s.metric, s.model) == (metric, name)]
+        if found:
+            by_class = "over classes" in found[0].note
+            basis = SAME_CLASS if by_class else SAME_PICTURE
+            return Cell(source, target, basis if metric == _METRICS[0] else GEOMETRY, tuple(found))
+    return Cell(source, target, missing="neither picture nor class is shared")
+
+
+def _diagonal(kind: str, stored: Stored, protocol: Protocol) -> Cell:
+    scores, basis = [], ""
+    for model in stored.models:
+        described = Score(
+            "matrix", kind, kind, model.name, "", 0, 0, 0, 0, 0, 0, items=_items(kind, stored),
+            simulated=stored.simulated, protocol=protocol.label,
+        )  # fmt: skip
+        try:
+            values, basis = (
+                _pictures(model, stored, protocol)
+                if kind == PICTURES
+                else _between_people(kind, model, stored)
+            )
+        except NeuroalignError as error:
+            return Cell(kind, kind, missing=str(error))
+        scores += score_values(
+            {"all": {values.metric: values}},
+            described,
+            n_boot=protocol.intervals.draws,
+            seed=stored.seed,
+        )
+    return Cell(kind, kind, basis, tuple(scores))
+
+
+def _items(kind: str, stored: Stored) -> str:
+    if kind == PICTURES:
+        return "each picture among the others"
+    for modality, sets in stored.items.items():
+        if modality == kind:
+            return f"{sets[0].description}, each person among the others"
+    raise NeuroalignError(f"{kind!r} is neither pictures nor a modality of this run.")
+
+
+def _pictures(model: Embedded, stored: Stored, protocol: Protocol) -> tuple[QueryValues, str]:
+    """Score how far the nearest other picture in the run's space is near in the encoder's too."""
+    shown = np.zeros(len(stored.judge), bool)
+    for modality in stored.items:
+        shown |= candidates(stored, protocol, modality)
+    pictures = model.pictures.take(shown)
+    if len(pictures) < 4:
+        raise NeuroalignError(f"only {len(pictures)} pictures")
+    cosines = Cosines(pictures.vectors, pictures.vectors).exact(slice(0, len(pictures)))
+    np.fill_diagonal(cosines, -2.0)  # below any cosine: a picture is not its own answer
+    found = query_values(
+        cosines,
+        pictures.items,
+        pictures.items,
+        stored.judge,
+        asked=Asked(metrics=("two_way_retrieved",)),
+    )
+    return found["two_way_retrieved"], GEOMETRY
+
+
+def _between_people(kind: str, model: Embedded, stored: Stored) -> tuple[QueryValues, str]:
+    modality, sets = next((m, s) for m, s in stored.items.items() if m == kind)
+    items: Embeddings = model.items[modality][sets[0].slug]
+    owner = items.items["subject"].astype(str).to_numpy()
+    people = list(dict.fromkeys(owner))
+    if len(people) < 2:
+        raise NeuroalignError("one person only: there is nobody else to compare with")
+    parts: dict[str, dict[str, QueryValues]] = {}
+    for person in people:
+        own, others = items.take(owner == person), items.take(owner != person)
+        parts[person] = query_values(
+            Cosines(own.vectors, others.vectors),
+            own.items,
+            others.items,
+            _pictured(stored.judge, items.items),
+            asked=Asked(metrics=("two_way_embedding", "two_way_retrieved")),
+        )
+    for metric in _METRICS:
+        if all(metric in p for p in parts.values()):
+            values = joined({s: p[metric] for s, p in parts.items()}, len(items), by_person=False)
+            by_class = "over classes" in values.note
+            basis = SAME_CLASS if by_class else SAME_PICTURE
+            return values, basis if metric == _METRICS[0] else GEOMETRY
+    raise NeuroalignError("people share neither a picture nor a class")
+
+
+def _pictured(judge: Embeddings, items: pd.DataFrame) -> Embeddings | None:
+    """Return the judge if it knows every item's picture, or else class."""
+    column = "stimulus" if items["stimulus"].notna().all() else "label"
+    known = set(judge.items[column].dropna())
+    return judge if items[column].isin(list(known)).all() else None

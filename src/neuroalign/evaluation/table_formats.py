@@ -1,0 +1,140 @@
+"""A table of text in the formats that people paste it into."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from io import StringIO
+from typing import Literal, get_args
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from neuroalign.errors import NeuroalignError
+
+Format = Literal["text", "markdown", "latex", "csv", "json"]
+_TEXT_WIDTH = 160
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+}
+
+
+def format_table(table: pd.DataFrame, form: str, *, title: str = "") -> str:
+    """Return a table of text in one of the formats; the first column names the rows.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        All cells text; a line break in a cell stays one where the format can hold it.
+    form : {"text", "markdown", "latex", "csv", "json"}
+        LaTeX is a complete `table` with booktabs rules; JSON a list with an object for each row.
+    title : str
+        Heading or caption.
+
+    Raises
+    ------
+    NeuroalignError
+        There is no such format.
+    """
+    if form not in _WRITERS:
+        raise NeuroalignError(
+            f"There is no table format {form!r}; there are {', '.join(get_args(Format))}."
+        )
+    return _WRITERS[form](table, title)
+
+
+def text_table(table: pd.DataFrame, title: str = "") -> Table:
+    """Return a table for a rich console."""
+    drawn = Table(title=title or None, title_justify="left", show_lines=_has_lines(table))
+    for place, column in enumerate(table.columns):
+        drawn.add_column(Text(str(column)), justify="left" if place == 0 else "right")
+    for row in table.itertuples(index=False):
+        drawn.add_row(*(Text(str(cell)) for cell in row))  # Text: a name may hold [brackets]
+    return drawn
+
+
+def _text(table: pd.DataFrame, title: str) -> str:
+    drawn = StringIO()
+    console = Console(file=drawn, width=_TEXT_WIDTH, color_system=None)
+    console.print(text_table(table, title))
+    return drawn.getvalue()
+
+
+def _markdown(table: pd.DataFrame, title: str) -> str:
+    def line(cells: object) -> str:
+        shown = (str(c).replace("|", "\\|").replace("\n", "<br>") for c in cells)  # type: ignore[attr-defined]
+        return "| " + " | ".join(shown) + " |"
+
+    lines = [f"**{title}**", ""] if title else []
+    lines += [line(table.columns), "|" + " --- |" * len(table.columns)]
+    lines += [line(row) for row in table.itertuples(index=False)]
+    return "\n".join(lines) + "\n"
+
+
+def _latex(table: pd.DataFrame, title: str) -> str:
+    def cell(content: object) -> str:
+        lines = [latex_escaped(line) for line in str(content).split("\n")]
+        if len(lines) == 1:
+            return lines[0]
+        return r"\begin{tabular}[t]{@{}r@{}}" + r" \\ ".join(lines) + r"\end{tabular}"
+
+    def line(cells: object) -> str:
+        return "  " + " & ".join(cell(c) for c in cells) + r" \\"  # type: ignore[attr-defined]
+
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering",
+            *([rf"\caption{{{latex_escaped(title)}}}"] if title else []),
+            r"\begin{tabular}{l" + "r" * (len(table.columns) - 1) + "}",
+            r"  \toprule",
+            line(table.columns),
+            r"  \midrule",
+            *(line(row) for row in table.itertuples(index=False)),
+            r"  \bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def latex_escaped(text: str) -> str:
+    """Return text that LaTeX prints as it is."""
+    return "".join(_LATEX.get(c, c) for c in text)
+
+
+def _csv(table: pd.DataFrame, _: str) -> str:
+    return table.to_csv(index=False, lineterminator="\n")
+
+
+def _json(table: pd.DataFrame, _: str) -> str:
+    return json.dumps(table.to_dict(orient="records"), indent=2, ensure_ascii=False) + "\n"
+
+
+def _has_lines(table: pd.DataFrame) -> bool:
+    return bool(table.map(lambda cell: "\n" in str(cell)).to_numpy().any())
+
+
+_WRITERS: dict[str, Callable[[pd.DataFrame, str], str]] = {
+    "text": _text,
+    "markdown": _markdown,
+    "latex": _latex,
+    "csv": _csv,
+    "json": _json,
+}

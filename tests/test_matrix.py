@@ -1,0 +1,107 @@
+"""The matrix of all retrievals of a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from laboratory import Laboratory, neuroalign, plain
+from neuroalign.assess.matrix import GEOMETRY, SAME_PICTURE, TaskMatrix, task_matrix
+from neuroalign.assess.stored import Stored, load_stored
+from neuroalign.evaluation.scores import read_scores
+from neuroalign.evaluation.table_formats import format_table
+from neuroalign.report.whole_matrix import draw_matrix, matrix_table
+
+KINDS = ("pictures", "eeg", "meg", "fmri")
+
+
+@pytest.fixture(scope="module")
+def stored(_laboratory: Laboratory) -> Stored:
+    return load_stored(_laboratory.run / "evaluation")
+
+
+@pytest.fixture(scope="module")
+def matrix(_laboratory: Laboratory, stored: Stored) -> TaskMatrix:
+    return task_matrix(stored, scores=read_scores(_laboratory.run / "scores.json"))
+
+
+def test_it_holds_every_pair(matrix: TaskMatrix) -> None:
+    assert set(matrix.kinds) == set(KINDS)
+    assert len(matrix.cells) == 16
+    for source in KINDS:
+        for target in KINDS:
+            cell = matrix.cell(source, target)
+            assert (cell.source, cell.target) == (source, target)
+            assert cell.scores, cell.missing
+            both = source == target == "pictures"
+            assert cell.basis == (GEOMETRY if both else SAME_PICTURE)
+
+
+def test_off_the_diagonal_stand_the_three_tasks(lab: Laboratory, matrix: TaskMatrix) -> None:
+    scores = read_scores(lab.run / "scores.json")
+    for source in KINDS:
+        for target in set(KINDS) - {source}:
+            own = matrix.cell(source, target).scores[0]
+            assert own in scores
+            assert own.metric == "two_way_embedding" and own.subject == "all"
+
+
+def test_the_diagonal_agrees_with_plain_numpy(matrix: TaskMatrix, stored: Stored) -> None:
+    model = stored.models[0]
+    for modality, sets in stored.items.items():
+        items = model.items[modality][sets[0].slug]
+        v, who = items.vectors.astype(float), items.items["subject"].to_numpy()
+        what = items.items["stimulus"].to_numpy()
+        won = []
+        for i in range(len(v)):
+            others = np.flatnonzero(who != who[i])
+            cosines = v[others] @ v[i]
+            right, wrong = cosines[what[others] == what[i]], cosines[what[others] != what[i]]
+            won.append(np.mean((right[:, None] > wrong) + 0.5 * (right[:, None] == wrong)))
+        own = matrix.cell(modality, modality).scores[0]
+        assert own.value == pytest.approx(np.mean(won), abs=1e-6)
+        assert own.low < own.value < own.high
+        assert own.n_queries == len(v)
+
+
+def test_pictures_are_asked_of_all_others(matrix: TaskMatrix, stored: Stored) -> None:
+    here = stored.models[0].pictures.vectors.astype(float)
+    judge = stored.judge.vectors.astype(float)
+    near, true = here @ here.T, judge @ judge.T
+    np.fill_diagonal(near, -np.inf)
+    won = []
+    for i in range(len(here)):
+        found = near[i].argmax()
+        others = [j for j in range(len(here)) if j not in (i, found)]
+        won.append(np.mean(true[i, found] > true[i, others]))
+    assert matrix.cell("pictures", "pictures").scores[0].value == pytest.approx(
+        np.mean(won), abs=1e-6
+    )
+
+
+def test_every_cell_says_what_it_is(matrix: TaskMatrix) -> None:
+    table = matrix_table(matrix)
+    assert table.shape == (4, 5)
+    for cell in table.iloc[:, 1:].to_numpy().ravel():
+        assert "chance" in cell and ".." in cell
+        assert "same picture" in cell or "picture geometry" in cell
+    for form, mark in (("markdown", "| "), ("latex", r"\toprule"), ("csv", "EEG"), ("json", "[")):
+        assert mark in format_table(table, form, title="2-way_score")
+    assert draw_matrix(matrix).get_axes()
+
+
+def test_one_command(lab: Laboratory, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import shutil
+
+    run = shutil.copytree(lab.run, tmp_path / "run")
+    assert neuroalign("matrix", run) == 0
+    shown = plain(capsys.readouterr().out)
+    assert "SIMULATED recordings" in shown and "same picture" in shown
+    assert len(json.loads((run / "matrix.json").read_text())["cells"]) == 16
+    for suffix in ("png", "svg", "pdf"):
+        assert (run / "figures" / f"matrix.{suffix}").stat().st_size > 1000
+    assert neuroalign("matrix", run, "--format", "latex") == 0
+    assert r"\begin{tabular}" in capsys.readouterr().out
