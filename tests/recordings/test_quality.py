@@ -7,12 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from neuroalign.recordings.quality import (
-    Finding,
-    Fingerprints,
-    findings_table,
-    inspect_recording,
-)
+from neuroalign.recordings.copies import Fingerprints, MarkMaker
+from neuroalign.recordings.inspection import inspect_recording
+from neuroalign.recordings.quality import Finding, findings_table
 
 SFREQ = 100.0
 NAMES = ["Fz", "Cz", "Pz", "Oz"]
@@ -31,7 +28,8 @@ def raw_of(data: np.ndarray) -> mne.io.RawArray:
 
 def events(onsets: np.ndarray | None = None) -> pd.DataFrame:
     times = np.arange(1.0, 118.0, 0.7) if onsets is None else onsets
-    kinds = np.where(np.arange(len(times)) % 2, "face", "house")
+    shuffled = np.random.default_rng(0).permutation(len(times))
+    kinds = np.where(shuffled % 2, "face", "house")
     return pd.DataFrame({"onset": times, "trial_type": kinds})
 
 
@@ -157,13 +155,21 @@ def test_a_short_recording() -> None:
     assert found(inspect(signals(20.0), table), "short").count == 20
 
 
+def marks_of(data: np.ndarray) -> np.ndarray:
+    maker = MarkMaker(data.shape[1])
+    for row in data:  # a channel at a time is as good as all at once
+        maker.add(row[None])
+    return maker.marks()
+
+
 def test_a_copy_is_found_whole_cut_or_moved() -> None:
     one, two = signals(seed=1), signals(seed=2)
     prints = Fingerprints()
-    assert prints.add("one", one) is None
-    assert prints.add("two", two) is None
-    assert prints.add("copy", one.copy()) == ("one", 1.0)
-    part = prints.add("part", np.concatenate([signals(60.0, seed=3), two[:, 3333:7333]], axis=1))
+    assert prints.add("one", marks_of(one)) is None
+    assert prints.add("two", marks_of(two)) is None
+    assert prints.add("copy", marks_of(one.copy())) == ("one", 1.0)
+    mixed = np.concatenate([signals(60.0, seed=3), two[:, 3333:7333]], axis=1)
+    part = prints.add("part", marks_of(mixed))
     assert part is not None and part[0] == "two"
     assert part[1] == pytest.approx(0.4, abs=0.1)
 
@@ -172,12 +178,12 @@ def test_recordings_that_stand_still_are_not_called_copies() -> None:
     one, two = signals(seed=1), signals(seed=2)
     one[:, :6000] = two[:, 2000:8000] = 1e-3
     prints = Fingerprints()
-    assert prints.add("one", one) is None
-    assert prints.add("two", two) is None
+    assert prints.add("one", marks_of(one)) is None
+    assert prints.add("two", marks_of(two)) is None
 
 
 def test_a_signal_too_short_to_mark() -> None:
-    assert Fingerprints().add("tiny", np.zeros((2, 5))) is None
+    assert Fingerprints().add("tiny", marks_of(np.zeros((2, 5)))) is None
 
 
 def test_the_table_of_findings() -> None:

@@ -9,10 +9,13 @@ import typer
 
 from neuroalign.cli.arguments import (
     Continuous,
+    Dask,
     Features,
     IndexOrder,
+    Jobs,
     Out,
     Overwrite,
+    Subjects,
     TestRuns,
     ZScore,
     held_out,
@@ -40,12 +43,18 @@ def prepare_bids_command(
     reject_uv: Annotated[
         float | None, typer.Option(help="Leave out epochs of a larger peak-to-peak, uV; 0: none.")
     ] = None,
+    reject_ft: Annotated[
+        float | None,
+        typer.Option(help="The same for MEG: fT for magnetometers, fT/cm for gradiometers."),
+    ] = None,
     test_runs: TestRuns = "last",
     min_trials: Annotated[int, typer.Option(help="Leave out people with fewer trials.")] = 50,
     features: Annotated[Features, typer.Option()] = Features.epochs,
     label_column: Annotated[str, typer.Option(help="Column of the class.")] = "trial_type",
     stimulus_column: Annotated[str, typer.Option(help="Column of the picture.")] = "stim_file",
     classes: Annotated[str | None, typer.Option(help="Only these classes: face,house.")] = None,
+    jobs: Jobs = 1,
+    dask: Dask = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Prepare EEG or MEG stored as BIDS."""
@@ -63,12 +72,15 @@ def prepare_bids_command(
         h_freq=h_freq,
         resample=resample,
         reject_uv=reject_uv,
+        reject_ft=reject_ft,
         test_runs=held_out(test_runs),
         min_trials=min_trials,
         features=features.value,
         label_column=label_column,
         stimulus_column=stimulus_column,
         classes=listed(classes),
+        jobs=jobs,
+        dask=dask,
         overwrite=overwrite,
     )
     say_prepared(recordings)
@@ -76,9 +88,16 @@ def prepare_bids_command(
 
 @prepare.command("arrays")
 def prepare_arrays_command(
-    signals: Annotated[Path, typer.Argument(help="A .npy (volumes x voxels) or NIfTI series.")],
-    trials: Annotated[Path, typer.Option(help="A .tsv with a row a volume.")],
+    signals: Annotated[
+        Path,
+        typer.Argument(
+            help="A .npy (volumes x voxels) or NIfTI series, {subject} in it for each person's "
+            "name; or the folder of one table and its series."
+        ),
+    ],
     out: Out,
+    trials: Annotated[Path | None, typer.Option(help="A .tsv with a row a volume.")] = None,
+    subjects: Subjects = None,
     zscore: Annotated[
         ZScore, typer.Option(help="By each run's own volumes, or the training volumes.")
     ] = ZScore.run,
@@ -96,6 +115,8 @@ def prepare_arrays_command(
     classes: Annotated[str | None, typer.Option(help="Only these classes.")] = None,
     source: Annotated[str, typer.Option(help="Where the data are from; kept with them.")] = "",
     licence: Annotated[str, typer.Option(help="Their licence; kept with them.")] = "",
+    jobs: Jobs = 1,
+    dask: Dask = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Prepare fMRI volumes or betas with a table of trials."""
@@ -118,6 +139,9 @@ def prepare_arrays_command(
         classes=listed(classes),
         source=source,
         licence=licence,
+        subjects=listed(subjects),
+        jobs=jobs,
+        dask=dask,
         overwrite=overwrite,
     )
     say_prepared(recordings)
@@ -137,6 +161,8 @@ def prepare_epochs_command(
     split_column: Annotated[str, typer.Option(help="Column of train and test.")] = "split",
     test_runs: TestRuns = "last",
     features: Annotated[Features, typer.Option()] = Features.epochs,
+    jobs: Jobs = 1,
+    dask: Dask = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Prepare epochs that MNE saved, one file per run and person."""
@@ -159,6 +185,8 @@ def prepare_epochs_command(
         split_column=split_column,
         test_runs=held_out(test_runs),
         features=features.value,
+        jobs=jobs,
+        dask=dask,
         overwrite=overwrite,
     )
     say_prepared(recordings)

@@ -1,9 +1,15 @@
-"""Continuous EEG and MEG, run by run: inspect, mend, cut into epochs, note what is left out."""
+"""Continuous EEG and MEG, one run at a time: inspect, mend, cut into epochs.
+
+What depends on other runs (the order of channels, copies, rejection on the channels that are kept)
+is decided when all of them have been read; here it is only noted.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+import hashlib
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import mne
@@ -11,236 +17,124 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from neuroalign.errors import NeuroalignError
-from neuroalign.recordings.container import Channel, Dropped, RecordingsInfo
-from neuroalign.recordings.quality import Finding, Fingerprints, inspect_recording
-from neuroalign.recordings.splits import Run
-from neuroalign.recordings.staging import SplitRules, StagedRun
-from neuroalign.signals import steps
+from neuroalign.recordings.inspection import inspect_rows
+from neuroalign.recordings.quality import Finding
+from neuroalign.recordings.readers.contract import Staged, Write
+from neuroalign.recordings.schema import Channel, Dropped
+from neuroalign.recordings.signal_rows import Rows
+from neuroalign.signals.epochs import Window, peak_to_peak
 from neuroalign.signals.preprocessing import Preprocessing, preprocess_run
 
 #: Preprocessed numbers are kept in units of about 1: volts and teslas would underflow float16.
 UNITS = {"eeg": ("µV", 1e6), "meg": ("fT", 1e15)}
 _MOST_INTERPOLATED = 0.1
+_BLOCK_BYTES = 2**25
 
 
-class ContinuousReader:
-    """Cuts runs into epochs one after the other, and remembers what must agree between them.
+@dataclass(frozen=True)
+class Cutting:
+    """How runs are cut into trials.
 
-    Parameters
+    Attributes
     ----------
     datatype : {"eeg", "meg"}
     settings : Preprocessing
+        Rejection is not done here.
     label_column, stimulus_column : str
         Columns of the events that hold the class and the picture; either may be absent.
     classes : sequence of str or None
         Keep only events of these classes.
     min_trials : int
         Runs with fewer usable trials are left out.
-
-    Attributes
-    ----------
-    dropped : list of Dropped
-    findings : list of Finding
-    channels : tuple of Channel
-        Of the first usable run; the others are brought into their order.
-    sfreq : float
-        Samples per second of the first usable run.
     """
 
-    def __init__(
-        self,
-        datatype: Literal["eeg", "meg"],
-        settings: Preprocessing,
-        label_column: str,
-        stimulus_column: str,
-        classes: Sequence[str] | None,
-        min_trials: int,
-    ) -> None:
-        self.datatype, self.settings = datatype, settings
-        self.columns = {"label": label_column, "stimulus": stimulus_column}
-        self.classes, self.min_trials = classes, min_trials
-        self.channels: tuple[Channel, ...] = ()
-        self.sfreq = 0.0
-        self.dropped: list[Dropped] = []
-        self.findings: list[Finding] = []
-        self._interpolated = 0
-        self._fingerprints = Fingerprints()
+    datatype: Literal["eeg", "meg"]
+    settings: Preprocessing
+    label_column: str
+    stimulus_column: str
+    classes: Sequence[str] | None
+    min_trials: int
 
-    def stage(self, run: Run, raw: Any, events: pd.DataFrame, folder: Path) -> StagedRun | None:
-        """Inspect one recording and leave its epochs in `folder`; None if it cannot be used.
 
-        Parameters
-        ----------
-        run : Run
-        raw : mne.io.BaseRaw
-            Loaded; changed in place.
-        events : pandas.DataFrame
-            A column `onset` in seconds from the first sample, and the class or the picture.
-        folder : Path
+def stage_run(
+    raw: Any,
+    events: pd.DataFrame,
+    name: str,
+    cutting: Cutting,
+    write: Write,
+    *,
+    line_freq: float | None = None,
+) -> Staged:
+    """Inspect one recording and write its epochs, a few channels and then a few trials at a time.
 
-        Raises
-        ------
-        NeuroalignError
-            The events have neither column, or sampling rates differ between runs.
-        """
-        name = run.name
-        self.findings += (found := inspect_recording(raw, events, name))
-        data = raw.copy().pick(self.datatype, exclude=()).get_data()
-        copy = self._fingerprints.add(name, data)
-        if copy is not None:
-            what = f"the same signal as {copy[0]} ({copy[1]:.0%} of it)"
-            self.findings.append(Finding(name, what, "error", len(events)))
-            self.drop(name, len(events), f"duplicate: {what}; the first is kept")
-            return None
-        trials = self._select(events, name)
-        if len(trials) < self.min_trials:
-            reason = f"nearly empty: {len(trials)} trial(s), fewer than {self.min_trials}"
-            self.drop(name, len(trials), reason)
-            return None
-        raw.pick(self.datatype, exclude=())
-        if (reason := self._mend(raw, found, name)) or (reason := self._agree(raw, name)):
-            self.drop(name, len(trials), reason)
-            return None
-        return self._cut(run, raw, trials, folder)
+    Parameters
+    ----------
+    raw : mne.io.BaseRaw
+        Need not be loaded.
+    events : pandas.DataFrame
+        A column `onset` in seconds from the first sample, and the class or the picture.
+    name : str
+    cutting : Cutting
+    write : callable
+        Takes epochs of shape (n_trials, channels, samples), in `UNITS`.
+    line_freq : float, optional
+        The mains frequency.
 
-    def describe(self, dropped: Sequence[Dropped], rules: SplitRules) -> RecordingsInfo:
-        """Return what is known before the epochs are standardised."""
-        unit = UNITS[self.datatype][0]
-        done = list(self.settings.steps(unit))
-        if self._interpolated:
-            done.insert(
-                0, steps.record("interpolate bad channels", by=("mne",), runs=self._interpolated)
-            )
-        rule = rules.test_runs
-        done.append(
-            steps.record(
-                "split",
-                by=(),
-                test_runs=rule if rule is None or isinstance(rule, (str, float)) else list(rule),
-                single_run=rules.single_run,
-                gap_s=round(rules.gap_s, 3),
-                min_trials=rules.min_trials,
-            )
-        )
-        return RecordingsInfo(
-            modality=self.datatype,
-            axes=("channels", "samples"),
-            units=unit,
-            sfreq=self.settings.rate(self.sfreq),
-            tmin=self.settings.tmin,
-            channels=self.channels,
-            steps=tuple(done),
-            dropped=tuple(dropped),
-        )
-
-    def drop(self, where: str, trials: int, reason: str) -> None:
-        """Note that something was left out."""
-        self.dropped.append(Dropped(where=where, trials=trials, reason=reason))
-
-    def _select(self, events: pd.DataFrame, name: str) -> pd.DataFrame:
-        """Keep the events that are trials; those without a known class or picture are listed."""
-        if not any(column in events for column in self.columns.values()):
-            raise NeuroalignError(
-                f"{name}: events.tsv has neither the column {self.columns['label']!r} nor "
-                f"{self.columns['stimulus']!r}, only {', '.join(events.columns)}. Say which "
-                "columns hold the class and the picture (`label_column`, `stimulus_column`)."
-            )
-        trials = pd.DataFrame(
-            {
-                key: events[column].astype("string")
-                if column in events
-                else pd.Series(pd.NA, index=events.index, dtype="string")
-                for key, column in self.columns.items()
-            }
-        ).assign(onset_s=events["onset"])
-        unlabelled = trials["label"].isna() & trials["stimulus"].isna()
-        unwanted = (
-            ~unlabelled & ~trials["label"].isin(list(self.classes))
-            if self.classes is not None
-            else ~unlabelled & False
-        )
-        timeless = ~np.isfinite(trials["onset_s"]) & ~unlabelled & ~unwanted
-        for mask, reason in (
-            (unlabelled, "event(s) with neither class nor picture"),
-            (unwanted, f"not of the classes {', '.join(self.classes or ())}"),
-            (timeless, "event(s) without an onset"),
-        ):
-            if mask.any():
-                self.drop(name, int(mask.sum()), reason)
-        kept: pd.DataFrame = trials[~(unlabelled | unwanted | timeless)].reset_index(drop=True)
-        return kept
-
-    def _mend(self, raw: Any, found: Sequence[Finding], name: str) -> str:
-        """Interpolate a few unusable channels; return why the run cannot be used otherwise."""
-        bad = [f for f in found if f.severity == "error" and f.channel in raw.ch_names]
+    Returns
+    -------
+    Staged
+        A row for each epoch that lies inside the recording: `label`, `stimulus`, `onset_s`,
+        `position` (among the trials of the run) and `ranges` (peak to peak of each channel). The
+        facts say why the run cannot be used, if so (`unusable`), which trials lie outside it, and
+        what it takes to compare it with others.
+    """
+    raw.pick(cutting.datatype, exclude=())
+    trials, dropped = _select(events, name, cutting)
+    sfreq = float(raw.info["sfreq"])
+    with Rows(len(raw.ch_names), raw.n_times, np.float64) as rows:
+        for first, last in rows.column_spans():
+            rows.write(0, first, raw.get_data(start=first, stop=last))
+        seen = inspect_rows(rows, raw, events, name, line_freq=line_freq)
+        findings = list(seen.findings)
+        bad = [f for f in findings if f.severity == "error" and f.channel in raw.ch_names]
         names = list(dict.fromkeys(str(f.channel) for f in bad))
-        if not names:
-            return ""
-        placed = all(
-            np.isfinite(c["loc"][:3]).all() and c["loc"][:3].any() for c in raw.info["chs"]
-        )
-        if len(names) > _MOST_INTERPOLATED * len(raw.ch_names) or not placed:
-            return (
-                f"{len(names)} of {len(raw.ch_names)} channels unusable ("
-                + "; ".join(f"{f.channel}: {f.count} {f.what}" for f in bad[:4])
-                + ")"
-            )
-        raw.info["bads"] = names
-        raw.interpolate_bads(reset_bads=True, verbose="error")
-        self._interpolated += 1
-        self.findings.append(
-            Finding(name, f"interpolated: {', '.join(names)}", "warning", len(names))
-        )
-        return ""
+        reach = cutting.settings.reach(sfreq)
+        reason = ""
+        if len(trials) < cutting.min_trials:
+            reason = f"nearly empty: {len(trials)} trial(s), fewer than {cutting.min_trials}"
+        elif names and not _mendable(names, raw):
+            reason = _unusable(bad, names, raw)
+        elif raw.n_times / sfreq <= 2 * reach:
+            reason = f"{raw.n_times / sfreq:.1f} s are shorter than the filter ({2 * reach:.1f} s)"
+        elif names:
+            _interpolate(rows, raw, names)
+            what = f"interpolated: {', '.join(names)}"
+            findings.append(Finding(name, what, "warning", len(names)))
+        outside: list[tuple[int, str, float]] = []
+        table = _no_trials()
+        if not reason:
+            table, outside = _cut(rows, raw, trials, cutting, write)
+    facts = {
+        "sfreq": sfreq,
+        "channels": [c.model_dump() for c in channels_of(raw)],
+        "events": len(events),
+        "trials": len(trials),
+        "unusable": reason,
+        "interpolated": bool(names) and not reason,
+        "left_out": [d.model_dump() for d in dropped],
+        "outside": outside,
+        "marks": seen.marks,
+        "outline": seen.outline,
+        "usual_range": seen.usual_range,
+        "seconds": raw.n_times / sfreq,
+        "order": _order_of(trials),
+    }
+    return Staged(table, facts, findings=tuple(findings))
 
-    def _agree(self, raw: Any, name: str) -> str:
-        """Bring the channels into the order of the first run; say what does not fit it."""
-        sfreq = float(raw.info["sfreq"])
-        if not self.channels:
-            self.channels, self.sfreq = channels_of(raw), sfreq
-        names = [c.name for c in self.channels]
-        lacking = [n for n in names if n not in raw.ch_names]
-        if lacking:
-            return f"lacks the channel(s) {', '.join(lacking)} that earlier runs have"
-        extra = [n for n in raw.ch_names if n not in names]
-        if extra:
-            self.findings.append(
-                Finding(name, f"further channels left out: {', '.join(extra)}", "note", len(extra))
-            )
-        raw.pick(names, exclude=())
-        if self.settings.resample is None and sfreq != self.sfreq:
-            raise NeuroalignError(
-                f"{name} was recorded at {sfreq:g} Hz, earlier runs at {self.sfreq:g} Hz. Give "
-                "`resample`, a rate to bring all of them to."
-            )
-        reach = self.settings.reach(sfreq)
-        if raw.n_times / sfreq <= 2 * reach:
-            return f"{raw.n_times / sfreq:.1f} s are shorter than the filter ({2 * reach:.1f} s)"
-        return ""
 
-    def _cut(self, run: Run, raw: Any, trials: pd.DataFrame, folder: Path) -> StagedRun | None:
-        unit, factor = UNITS[self.datatype]
-        cut = preprocess_run(
-            raw.get_data() * factor,
-            float(raw.info["sfreq"]),
-            trials["onset_s"].to_numpy(np.float64),
-            self.settings,
-            channel_names=tuple(raw.ch_names),
-            unit=unit,
-        )
-        for reason in dict.fromkeys(cut.reasons[~cut.kept].tolist()):
-            mask = cut.reasons == reason
-            self.drop(run.name, int(mask.sum()), f"{reason}{_onsets(trials, mask)}")
-        kept = trials[cut.kept].reset_index(drop=True)
-        if len(kept) < self.min_trials:
-            reason = f"{len(kept)} trial(s) left after rejection, fewer than {self.min_trials}"
-            self.drop(run.name, len(kept), reason)
-            return None
-        path = folder / f"{run.name}.npy"
-        np.save(path, cut.epochs)
-        table = kept.assign(session=run.session, run=run.run, staged_row=np.arange(len(kept)))
-        return StagedRun(run, path, table)
+def unread_run(reason: str) -> Staged:
+    """Return what is said of a run whose signals are of no use."""
+    return Staged(_no_trials(), {"events": 0, "trials": 0, "unusable": reason, "left_out": []})
 
 
 def channels_of(raw: Any) -> tuple[Channel, ...]:
@@ -260,13 +154,117 @@ def channels_of(raw: Any) -> tuple[Channel, ...]:
     )
 
 
+def _select(
+    events: pd.DataFrame, name: str, cutting: Cutting
+) -> tuple[pd.DataFrame, list[Dropped]]:
+    """Keep the events that are trials; those without a known class or picture are listed."""
+    columns: Mapping[str, str] = {
+        "label": cutting.label_column,
+        "stimulus": cutting.stimulus_column,
+    }
+    trials = pd.DataFrame(
+        {
+            key: events[column].astype("string")
+            if column in events
+            else pd.Series(pd.NA, index=events.index, dtype="string")
+            for key, column in columns.items()
+        }
+    ).assign(onset_s=events["onset"].astype(float))
+    unlabelled = trials["label"].isna() & trials["stimulus"].isna()
+    unwanted = (
+        ~unlabelled & ~trials["label"].isin(list(cutting.classes))
+        if cutting.classes is not None
+        else ~unlabelled & False
+    )
+    timeless = ~np.isfinite(trials["onset_s"]) & ~unlabelled & ~unwanted
+    dropped = [
+        Dropped(where=name, trials=int(mask.sum()), reason=reason)
+        for mask, reason in (
+            (unlabelled, "event(s) with neither class nor picture"),
+            (unwanted, f"not of the classes {', '.join(cutting.classes or ())}"),
+            (timeless, "event(s) without an onset"),
+        )
+        if mask.any()
+    ]
+    kept = trials[~(unlabelled | unwanted | timeless)].reset_index(drop=True)
+    return kept, dropped
+
+
+def _mendable(names: Sequence[str], raw: Any) -> bool:
+    """Whether these channels are few and have known places, so that others can stand in."""
+    placed = all(np.isfinite(c["loc"][:3]).all() and c["loc"][:3].any() for c in raw.info["chs"])
+    return placed and len(names) <= _MOST_INTERPOLATED * len(raw.ch_names)
+
+
+def _unusable(bad: Sequence[Finding], names: Sequence[str], raw: Any) -> str:
+    return (
+        f"{len(names)} of {len(raw.ch_names)} channels unusable ("
+        + "; ".join(f"{f.channel}: {f.count} {f.what}" for f in bad[:4])
+        + ")"
+    )
+
+
+def _interpolate(rows: Rows, raw: Any, names: Sequence[str]) -> None:
+    """Replace channels by what their neighbours say at each moment."""
+    info = raw.info.copy()
+    for first, last in rows.column_spans():
+        block = mne.io.RawArray(np.array(rows.columns(first, last)), info, verbose="error")
+        block.info["bads"] = list(names)
+        block.interpolate_bads(reset_bads=True, verbose="error")
+        rows.write(0, first, block.get_data())
+
+
+def _cut(
+    rows: Rows, raw: Any, trials: pd.DataFrame, cutting: Cutting, write: Write
+) -> tuple[pd.DataFrame, list[tuple[int, str, float]]]:
+    """Preprocess group by group of channels, then write the epochs trial by trial."""
+    unit, factor = UNITS[cutting.datatype]
+    sfreq = float(raw.info["sfreq"])
+    settings = replace(cutting.settings, reject=None)
+    onsets = trials["onset_s"].to_numpy(np.float64)
+    length = len(Window.of(settings.tmin, settings.tmax, settings.rate(sfreq)))
+    channels = len(raw.ch_names)
+    with ExitStack() as stack:
+        for first, block in rows.row_groups():
+            cut = preprocess_run(block * factor, sfreq, onsets, settings, unit=unit)
+            count = len(cut.epochs)
+            if first == 0:
+                ranges = np.zeros((count, channels), np.float32)
+                epochs = stack.enter_context(Rows(channels, count * length, np.float32))
+            ranges[:, first : first + len(block)] = peak_to_peak(cut.epochs)
+            by_channel = cut.epochs.transpose(1, 0, 2).reshape(len(block), -1)
+            epochs.write(first, 0, by_channel)
+        size = max(1, _BLOCK_BYTES // (4 * channels * length))
+        for first in range(0, count, size):
+            last = min(first + size, count)
+            flat = epochs.columns(first * length, last * length)
+            write(flat.reshape(channels, last - first, length).transpose(1, 0, 2))
+    kept, reasons = cut.kept, cut.reasons
+    table = trials[kept].assign(position=np.flatnonzero(kept), ranges=list(ranges))
+    outside = [(int(i), str(reasons[i]), float(onsets[i])) for i in np.flatnonzero(~kept)]
+    return table.reset_index(drop=True), outside
+
+
+def _no_trials() -> pd.DataFrame:
+    nothing = pd.Series([], dtype="string")
+    return pd.DataFrame(
+        {
+            "label": nothing,
+            "stimulus": nothing,
+            "onset_s": pd.Series([], dtype="float64"),
+            "position": pd.Series([], dtype="int64"),
+            "ranges": pd.Series([], dtype=object),
+        }
+    )
+
+
+def _order_of(trials: pd.DataFrame) -> str:
+    """Return a hash of onsets and targets: no two true recordings have the same."""
+    text = trials.fillna({"label": "", "stimulus": ""}).to_csv(index=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def _position(place: npt.NDArray[np.float64]) -> tuple[float, float, float] | None:
     if not np.isfinite(place).all() or not place.any():
         return None
     return float(place[0]), float(place[1]), float(place[2])
-
-
-def _onsets(trials: pd.DataFrame, mask: npt.NDArray[np.bool_]) -> str:
-    onsets = trials.loc[mask, "onset_s"]
-    listed = ", ".join(f"{s:.3f}" for s in onsets[:6])
-    return f" (onset at {listed}{', ...' if len(onsets) > 6 else ''} s)"

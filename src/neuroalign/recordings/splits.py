@@ -18,11 +18,15 @@ TestRule = str | float | Sequence[str] | None
 
 @dataclass(frozen=True)
 class Run:
-    """One usable recording of one person, in the order in which they were recorded."""
+    """One usable recording of one person, in the order in which they were recorded.
+
+    `others` holds what else its name needs to be the only one, such as "task-faces".
+    """
 
     subject: str
     session: str | None = None
     run: str | None = None
+    others: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -30,6 +34,7 @@ class Run:
         parts = [self.subject]
         if self.session is not None:
             parts.append(f"ses-{self.session}")
+        parts += self.others
         if self.run is not None:
             parts.append(f"run-{self.run}")
         return "_".join(parts)

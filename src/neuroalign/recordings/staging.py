@@ -1,10 +1,9 @@
-"""Runs waiting on disk until it is known which of them train: then split, standardise, write."""
+"""Runs that were read and wait: split them, leave out people, standardise, write."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -12,28 +11,34 @@ import numpy.typing as npt
 import pandas as pd
 
 from neuroalign.errors import NeuroalignError
-from neuroalign.recordings.container import Dropped, RecordingsInfo
+from neuroalign.recordings.readers.contract import StagedPart
+from neuroalign.recordings.schema import Dropped, RecordingsInfo
 from neuroalign.recordings.splits import Run, TestRule, choose_test_runs, hold_out_end
 from neuroalign.recordings.writer import RecordingsWriter
 from neuroalign.signals import steps
 from neuroalign.signals.eeg import spectrogram
-from neuroalign.signals.scaling import Scaling, fit_scaling
+from neuroalign.signals.scaling import fit_scaling
 
 Features = Literal["epochs", "spectrogram"]
 SingleRun = Literal["split", "train", "drop"]
-_BLOCK = 256
+_BLOCK, _BLOCK_BYTES = 256, 2**26
 
 
 @dataclass(frozen=True)
 class StagedRun:
-    """The epochs of one run in a temporary file.
-
-    `trials` has the columns of the trial table and `staged_row`, the row in the file.
-    """
+    """A run that was read, with the trials that are left of it."""
 
     run: Run
-    signals: Path
-    trials: pd.DataFrame
+    part: StagedPart
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """The trials that are left."""
+        return self.part.trials
+
+    def with_trials(self, trials: pd.DataFrame) -> StagedRun:
+        """Return the run with other trials, or other columns of them."""
+        return replace(self, part=replace(self.part, trials=trials))
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,7 @@ def assign_splits(
             held = item.run in test
             mark = pd.Series("run" if held else pd.NA, index=item.trials.index, dtype="string")
             trials = item.trials.assign(split="test" if held else "train", held_out=mark)
-        kept.append(replace(item, trials=trials))
+        kept.append(item.with_trials(trials))
     return kept, dropped
 
 
@@ -128,64 +133,27 @@ def drop_untrainable(
     return kept, dropped
 
 
-def write_staged(
-    writer: RecordingsWriter,
-    staged: Sequence[StagedRun],
-    info: RecordingsInfo,
-    *,
-    features: Features = "epochs",
-    findings: pd.DataFrame | None = None,
-) -> None:
-    """Standardise each person's channels with their training trials, and write them.
+def describe(
+    info: RecordingsInfo, features: Features, feature_shape: Sequence[int], rate: float
+) -> RecordingsInfo:
+    """Add what happens when people are written: standardising, spectrograms.
 
     Parameters
     ----------
-    writer : RecordingsWriter
-        Its `info` is replaced by the completed one.
-    staged : sequence of StagedRun
-        With `split` filled in.
     info : RecordingsInfo
-        Everything known so far; the last steps, and the axes of spectrograms, are added here.
+        Everything known so far.
     features : {"epochs", "spectrogram"}
-    findings : pandas.DataFrame, optional
-        Kept as findings.tsv.
-
-    Raises
-    ------
-    NeuroalignError
-        Nothing is left to write, or a channel is constant over a person's training trials.
+    feature_shape : (channels, samples)
+    rate : float
+        Samples per second of the epochs.
     """
-    if not staged:
-        reasons = "; ".join(f"{d.where}: {d.reason}" for d in info.dropped[:12])
-        raise NeuroalignError(
-            f"No usable trials are left, so {writer.out} was not written. "
-            f"What was left out: {reasons}."
-        )
-    rate = info.sfreq or 0.0
-    writer.info = _describe(info, staged, features)
-    if findings is not None and len(findings):
-        writer.add_table("findings", findings)
-    for subject, own in _people(staged).items():
-        scaling = _fit(subject, own, tuple(c.name for c in info.channels))
-        for item in own:
-            for epochs, table in _blocks(item):
-                signals = scaling.apply(epochs)
-                if features == "spectrogram":
-                    signals = spectrogram(signals, rate).magnitude
-                writer.append(subject, signals, table)
-
-
-def _describe(
-    info: RecordingsInfo, staged: Sequence[StagedRun], features: Features
-) -> RecordingsInfo:
     done = list(info.steps)
     done.append(
         steps.record("standardise", fitted_on="training trials of each person, per channel")
     )
     changes: dict[str, object] = {"units": "standard deviations"}
     if features == "spectrogram":
-        rate = info.sfreq or 0.0
-        example = spectrogram(np.load(staged[0].signals, mmap_mode="r")[:1], rate)
+        example = spectrogram(np.zeros((1, 1, feature_shape[1])), rate)
         done.append(
             steps.record("short-time Fourier magnitude", by=("scipy",), window_s=0.04, overlap=0.5)
         )
@@ -197,25 +165,61 @@ def _describe(
     return info.model_copy(update=changes | {"steps": tuple(done)})
 
 
-def _fit(subject: str, own: Sequence[StagedRun], channels: Sequence[str]) -> Scaling:
-    blocks = (
+def write_person(
+    subject: str,
+    parts: Sequence[StagedPart],
+    channels: Sequence[str],
+    writer: RecordingsWriter,
+    *,
+    features: Features,
+    rate: float,
+) -> None:
+    """Standardise one person's channels with the training trials, and write all trials.
+
+    Parameters
+    ----------
+    subject : str
+    parts : sequence of StagedPart
+        With `split` filled in; their facts name their `channels`.
+    channels : sequence of str
+        Those that are written, in this order.
+    writer : RecordingsWriter
+    features : {"epochs", "spectrogram"}
+    rate : float
+        Samples per second of the epochs.
+
+    Raises
+    ------
+    NeuroalignError
+        A channel is constant over the person's training trials.
+    """
+    training = (
         epochs[(table["split"] == "train").to_numpy()]
-        for item in own
-        for epochs, table in _blocks(item)
+        for part in parts
+        for epochs, table in _blocks(part, channels)
     )
     try:
-        return fit_scaling(blocks)
+        scaling = fit_scaling(training)
     except NeuroalignError as error:
         raise NeuroalignError(
             f"subject {subject} (channels {', '.join(channels[:8])}): {error}"
         ) from error
+    for part in parts:
+        for epochs, table in _blocks(part, channels):
+            signals = scaling.apply(epochs)
+            if features == "spectrogram":
+                signals = spectrogram(signals, rate).magnitude
+            writer.append(subject, signals, table.drop(columns="staged_row"))
 
 
-def _blocks(item: StagedRun) -> Iterator[tuple[npt.NDArray[np.float32], pd.DataFrame]]:
-    signals = np.load(item.signals, mmap_mode="r")
-    for start in range(0, len(item.trials), _BLOCK):
-        table = item.trials.iloc[start : start + _BLOCK]
-        yield signals[table["staged_row"].to_numpy()], table.drop(columns="staged_row")
+def _blocks(
+    part: StagedPart, channels: Sequence[str]
+) -> Iterator[tuple[npt.NDArray[np.float32], pd.DataFrame]]:
+    names = [c["name"] for c in part.facts["channels"]]
+    order = [names.index(c) for c in channels]
+    size = max(1, min(_BLOCK, _BLOCK_BYTES // (4 * int(np.prod(part.feature_shape)))))
+    for signals, table in part.blocks(size):
+        yield signals if order == list(range(len(names))) else signals[:, order], table
 
 
 def _split_in_time(trials: pd.DataFrame, gap_s: float) -> tuple[pd.DataFrame, int]:
@@ -231,7 +235,7 @@ def _keep_column(staged: Sequence[StagedRun]) -> list[StagedRun]:
     for item in staged:
         held = pd.Series(pd.NA, index=item.trials.index, dtype="string")
         held[item.trials["split"] == "test"] = "as given"
-        kept.append(replace(item, trials=item.trials.assign(held_out=held)))
+        kept.append(item.with_trials(item.trials.assign(held_out=held)))
     return kept
 
 
