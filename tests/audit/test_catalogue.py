@@ -15,7 +15,9 @@ from poison import CATEGORIES, PEOPLE, STANDARDISED, World, clean_world
 
 from neuroalign.audit import audit_run
 from neuroalign.evaluation.protocols import ConceptRule, Protocol, load_protocol
+from neuroalign.images.pictures import pictures_from_folder
 from neuroalign.recordings import Recordings, Step
+from neuroalign.recordings.regroup import names_of_content
 from neuroalign.recordings.resplit import write_split
 
 Poison = Callable[[World], World]
@@ -222,6 +224,18 @@ def test_concepts_may_be_shared_unless_the_protocol_is_zero_shot(tmp_path: Path)
     write_split(Recordings(tmp_path / "eeg"), tmp_path / "new", by="concept", test=["food"])
     recipe.write_text(recipe.read_text().replace("recordings: eeg", "recordings: new"))
     assert serious(recipe, zero_shot()) == set()
+
+
+def test_a_split_by_picture_keeps_copies_together(tmp_path: Path) -> None:
+    recipe = same_file_under_another_name(clean_world()).write(tmp_path)
+    assert serious(recipe) == {"test-picture-in-training"}
+    copies = names_of_content(pictures_from_folder(tmp_path / "pictures").table)
+    assert len(copies) == 1
+    world = Recordings(tmp_path / "eeg")
+    write_split(world, tmp_path / "new", by="picture", test=list(copies), one_picture=copies)
+    recipe.write_text(recipe.read_text().replace("recordings: eeg", "recordings: new"))
+    assert serious(recipe) == set()
+    assert Recordings(tmp_path / "new").select(split="test").trials["stimulus"].nunique() == 2
 
 
 def test_pictures_shared_with_another_modality_are_a_warning(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def tables(draw: st.DrawFn) -> pd.DataFrame:
     return table
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(tables(), st.sampled_from(SPLIT_BY), st.floats(0.05, 0.9), st.booleans(), st.integers(0, 5))
 def test_no_group_and_no_picture_is_on_both_sides(
     table: pd.DataFrame, by: SplitBy, share: float, keep_test: bool, seed: int

@@ -40,14 +40,23 @@ def split_command(
         ),
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Draws the groups.")] = 0,
+    pictures: Annotated[
+        str | None,
+        typer.Option(
+            help="The pictures (`shipped`, a folder or a table): copies of one stay together."
+        ),
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write recordings again with another split, and audit it."""
     from neuroalign.audit import audit_run
     from neuroalign.cli.audit import say_audit
     from neuroalign.recordings import Recordings
+    from neuroalign.recordings.regroup import names_of_content
     from neuroalign.recordings.resplit import write_split
+    from neuroalign.run import picture_set
 
+    copies = names_of_content(picture_set(pictures).table) if pictures else None
     recordings = write_split(
         Recordings(data),
         out,
@@ -56,6 +65,7 @@ def split_command(
         test=listed(test),
         keep_test=keep_test,
         seed=seed,
+        one_picture=copies,
         overwrite=overwrite,
     )
     say_prepared(recordings)

@@ -77,7 +77,7 @@ def recorded_order(trials: pd.DataFrame) -> npt.NDArray[np.int64]:
     signal file, as far as each is known.
     """
     keys: list[npt.NDArray[np.generic]] = [
-        pd.factorize(trials["subject"].astype(str))[0],
+        pd.factorize(trials["subject"].astype(str), sort=True)[0],
         *(_numbered(trials, c) for c in ("session", "run") if c in trials),
     ]
     if "onset_s" in trials:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -54,6 +54,7 @@ def regroup(
     test: Sequence[str] | None = None,
     keep_test: bool = False,
     seed: int = 0,
+    one_picture: Mapping[str, str] | None = None,
     where: str = "recordings",
 ) -> Regrouped:
     """Divide trials into training and test so that no group lies on both sides.
@@ -80,13 +81,16 @@ def regroup(
         Keep the test trials; neither `test_share` nor `test` is looked at.
     seed : int
         Draws the groups of `test_share`.
+    one_picture : mapping from name to name, optional
+        One name for all names of a picture (see `names_of_content`): copies stay together.
 
     Raises
     ------
     NeuroalignError
         The table does not know the groups, a name is none of them, or a side would be empty.
     """
-    groups = group_names(trials, by, where)
+    pictures = trials["stimulus"].replace(dict(one_picture or {}))
+    groups = group_names(trials.assign(stimulus=pictures), by, where)
     if keep_test:
         held = (trials["split"] == "test").to_numpy(bool)
         chosen = set(groups[held])
@@ -94,11 +98,10 @@ def regroup(
         chosen = _drawn(trials, groups, by, test_share, seed, where)
         held = groups.isin(sorted(chosen)).to_numpy(bool)
     else:
-        chosen = _named(groups, by, test, where)
+        chosen = _named(groups, by, test if by != "picture" else _one(test, one_picture), where)
         held = groups.isin(sorted(chosen)).to_numpy(bool)
-    shown = trials["stimulus"].notna().to_numpy(bool)
-    tested = set(trials.loc[held & shown, "stimulus"])
-    leaks = ~held & trials["stimulus"].isin(list(tested)).to_numpy(bool)
+    tested = set(pictures[held].dropna())
+    leaks = ~held & pictures.isin(list(tested)).to_numpy(bool)
     leaks |= ~held & groups.isin(sorted(chosen)).to_numpy(bool)
     kept = trials[~leaks].copy()
     side = pd.Series(held[~leaks], kept.index)
@@ -133,6 +136,24 @@ def group_names(trials: pd.DataFrame, by: SplitBy, where: str = "recordings") ->
         prefix = "_ses-" if column == "session" else "_run-"
         names = names + (prefix + known_here).fillna("")
     return names
+
+
+def names_of_content(pictures: pd.DataFrame) -> dict[str, str]:
+    """Return, for the pictures whose file is a copy of another's, the name that comes first.
+
+    Parameters
+    ----------
+    pictures : pandas.DataFrame
+        With the columns `stimulus` and `sha256`, as of a `PictureSet`.
+    """
+    ordered = pictures.sort_values("stimulus", kind="stable")
+    first = ordered.groupby("sha256")["stimulus"].transform("first")
+    differ = first != ordered["stimulus"]
+    return dict(zip(ordered["stimulus"][differ], first[differ], strict=True))
+
+
+def _one(names: Sequence[str], one_picture: Mapping[str, str] | None) -> list[str]:
+    return [(one_picture or {}).get(name, name) for name in names]
 
 
 def _drawn(

@@ -37,6 +37,7 @@ def write_split(
     test: Sequence[str] | None = None,
     keep_test: bool = False,
     seed: int = 0,
+    one_picture: Mapping[str, str] | None = None,
     overwrite: bool = False,
 ) -> Recordings:
     """Write recordings again with another split.
@@ -52,7 +53,7 @@ def write_split(
     recordings : Recordings
         A whole folder.
     out : Path
-    by, test_share, test, keep_test, seed
+    by, test_share, test, keep_test, seed, one_picture
         See `regroup`.
     overwrite : bool
 
@@ -76,6 +77,7 @@ def write_split(
         test=test,
         keep_test=keep_test,
         seed=seed,
+        one_picture=one_picture,
         where=where,
     )
     rule = {"keep_test": True} if keep_test else {} if test is not None else {"seed": seed}
