@@ -1,0 +1,121 @@
+"""Designs that give the class away are told from those that do not, without a signal."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from neuroalign.audit import audit_run
+from neuroalign.audit.design import ALPHA, DesignTest, test_design
+from neuroalign.recordings.arrays import prepare_arrays
+
+CLASSES, EACH, PEOPLE = 8, 24, 3
+
+
+def trials(label: np.ndarray, part: np.ndarray, run: np.ndarray | None = None) -> pd.DataFrame:
+    n = label.shape[1]
+    people = [
+        pd.DataFrame(
+            {
+                "subject": f"s{person}",
+                "concept": [f"n{c:02d}" for c in label[person]],
+                "part": part[person],
+                "session": pd.NA,
+                "run": pd.NA if run is None else run.astype(str),
+                "onset_s": np.nan,
+                "array_row": np.arange(n),
+            }
+        )
+        for person in range(len(label))
+    ]
+    return pd.concat(people, ignore_index=True)
+
+
+def blocks(rng: np.random.Generator) -> np.ndarray:
+    """Each class in one go, in another order for each person, as ImageNetEEG was recorded."""
+    return np.stack([np.repeat(rng.permutation(CLASSES), EACH) for _ in range(PEOPLE)])
+
+
+def within_classes(label: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Hold out a sixth of each class, as ImageNetEEG's own split does."""
+    part = np.full(label.shape, "train", object)
+    for own, parts in zip(label, part, strict=True):
+        for c in range(CLASSES):
+            parts[rng.permutation(np.flatnonzero(own == c))[: EACH // 6]] = "test"
+    return part
+
+
+def outcome(table: pd.DataFrame) -> DesignTest:
+    found = test_design(table, draws=499)
+    assert found is not None
+    return found
+
+
+def test_imagenet_eegs_blocks_are_refused_and_a_shuffled_order_is_not() -> None:
+    rng = np.random.default_rng(0)
+    label = blocks(rng)
+    found = outcome(trials(label, within_classes(label, rng)))
+    assert found.p < ALPHA
+    assert found.accuracy > 0.9
+    assert found.chance == pytest.approx(1 / CLASSES, abs=0.02)
+    assert (found.n_test, found.n_classes) == (PEOPLE * CLASSES * EACH // 6, CLASSES)
+    shuffled = np.stack([rng.permutation(own) for own in label])
+    assert outcome(trials(shuffled, within_classes(shuffled, rng))).p > ALPHA
+
+
+def test_blocks_are_no_leak_when_none_is_on_both_sides() -> None:
+    """Eight blocks in random order in each of six runs; the last two runs are the test."""
+    rng = np.random.default_rng(1)
+    run = np.repeat(np.arange(6), CLASSES * 4)
+    order = [[np.repeat(rng.permutation(CLASSES), 4) for _ in range(6)] for _ in range(PEOPLE)]
+    label = np.stack([np.concatenate(o) for o in order])
+    whole_runs = np.where(run >= 4, "test", "train")
+    assert outcome(trials(label, np.stack([whole_runs] * PEOPLE), run)).p > ALPHA
+    at_random = np.where(rng.random(label.shape) < 0.25, "test", "train")
+    assert outcome(trials(label, at_random, run)).p < ALPHA
+
+
+def test_two_blocks_of_one_person_are_enough() -> None:
+    """Here no permutation of blocks could be significant: that trials have neighbours is."""
+    label = np.repeat([[0, 1]], 30, axis=1)
+    part = np.where(np.random.default_rng(2).random(label.shape) < 0.3, "test", "train")
+    found = outcome(trials(label, part))
+    assert found.p < ALPHA
+    assert "right before and after" in found.told_by
+
+
+def test_the_order_of_rows_and_the_names_of_classes_do_not_matter() -> None:
+    rng = np.random.default_rng(3)
+    label = np.stack([rng.permutation(np.repeat(np.arange(4), 12)) for _ in range(2)])
+    part = np.where(rng.random(label.shape) < 0.3, "test", "train")
+    table = trials(label, part)
+    mixed = table.sample(frac=1, random_state=0)
+    assert outcome(mixed) == outcome(table)
+
+
+def test_classes_on_one_side_only_cannot_be_told() -> None:
+    label = np.repeat([[0, 1, 2, 3]], 10, axis=1)
+    table = trials(label, np.where(label < 2, "train", "test"))
+    assert test_design(table) is None
+    assert test_design(table.assign(concept=pd.NA)) is None
+
+
+@pytest.mark.skipif("NEUROALIGN_DATA" not in os.environ, reason="needs the real recordings")
+def test_volumes_of_one_block_on_both_sides_are_refused(tmp_path: Path) -> None:
+    source = Path(os.environ["NEUROALIGN_DATA"]) / "haxby2001-vt"
+    table = pd.read_csv(source / "volumes.tsv", sep="\t")
+    whole_runs = {"test_runs": 0.25}
+    prepare_arrays(source / "bold.npy", source / "volumes.tsv", tmp_path / "runs", **whole_runs)  # type: ignore[arg-type]
+    assert audit_run(tmp_path / "runs").verdict == "passed"
+    at_random = np.random.default_rng(0).random(len(table)) < 0.25
+    table.assign(split=np.where(at_random, "test", "train")).to_csv(
+        tmp_path / "random.tsv", sep="\t", index=False
+    )
+    prepare_arrays(source / "bold.npy", tmp_path / "random.tsv", tmp_path / "volumes")
+    audit = audit_run(tmp_path / "volumes")
+    assert {f.rule for f in audit.refusals} == {"class-from-time"}
+    assert {f.rule for f in audit.findings if f.severity == "warning"} == {"fitted-on-test"}
