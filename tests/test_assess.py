@@ -15,13 +15,17 @@ from sklearn.metrics import roc_auc_score
 
 from laboratory import Laboratory, Process, neuroalign, plain
 from moments import Moment
-from neuroalign.assess import IDEAL, RIDGE, evaluate_run
+from neuroalign.assess import IDEAL, RIDGE, evaluate_run, load_stored, score_stored
+from neuroalign.assess.ceiling_choice import SPLIT_HALVES
 from neuroalign.errors import NeuroalignError
+from neuroalign.evaluation.ceilings import OTHER_PEOPLE, OWN_REPEATS
+from neuroalign.evaluation.floors import SIGNAL_BLIND
 from neuroalign.evaluation.items import select_test_items
 from neuroalign.evaluation.scores import Score, read_scores
 from neuroalign.evaluation.tasks import score_retrieval
 from neuroalign.recordings import Recordings
 from neuroalign.retrieval import Embeddings
+from neuroalign.training.untrained import UNTRAINED
 
 MODALITIES = ("eeg", "meg", "fmri")
 TASKS = {
@@ -29,6 +33,7 @@ TASKS = {
     *(("encoding", "pictures", m) for m in MODALITIES),
     *(("conversion", a, b) for a, b in permutations(MODALITIES, 2)),
 }
+SAME = ("task", "source", "target", "metric", "subject", "items")
 DIFFERENCE = f"default - {RIDGE}"
 
 
@@ -57,14 +62,54 @@ def test_each_task_is_scored_for_each_model(scores: list[Score], model: str) -> 
 
 
 def test_a_score_is_never_alone(scores: list[Score]) -> None:
+    ceilings = {IDEAL, OWN_REPEATS, OTHER_PEOPLE, SPLIT_HALVES}
     for score in scores:
         assert score.low <= score.value <= score.high
         assert score.low < score.high, "an interval without width"
         assert np.isfinite(score.chance)
         assert score.simulated
         assert score.items in ("single trials", "averages of 2 repeats")
-        if " - " not in score.model and not score.metric.endswith("_normalised"):
-            assert score.ceiling is not None
+        if score.metric.endswith("_normalised") or score.task == "reliability":
+            continue
+        if score.model in ceilings:
+            assert score.p is None
+        else:
+            assert 1 / 1001 <= score.p <= score.p_corrected <= 1
+        if " - " not in score.model and score.model not in ceilings:
+            assert score.ceiling_name == IDEAL
+            best = one(scores, **{f: getattr(score, f) for f in SAME}, model=IDEAL)
+            assert score.ceiling == best.value
+            if score.share is not None:
+                way = (score.value - score.chance) / (best.value - score.chance)
+                assert score.share == pytest.approx(way)
+                assert score.share_low <= score.share <= score.share_high
+
+
+def test_floors_lie_at_chance_and_the_model_above_them(scores: list[Score]) -> None:
+    metric = {"metric": "two_way_embedding", "subject": "all", "items": "averages of 2 repeats"}
+    decoded = metric | {"task": "decoding", "target": "pictures"}
+    for modality in MODALITIES:
+        ours = one(scores, model="default", source=modality, **decoded)
+        assert ours.p_corrected < 0.05
+        for floor in (SIGNAL_BLIND, UNTRAINED):
+            score = one(scores, model=floor, source=modality, **decoded)
+            assert score.low < score.chance + 0.1 and score.high > score.chance - 0.1
+            assert score.value < ours.low
+
+
+def test_ceilings_of_recorded_data_stand_in_the_table_too(scores: list[Score]) -> None:
+    for name in (OWN_REPEATS, OTHER_PEOPLE):
+        found = [s for s in scores if s.model == name and s.subject == "all"]
+        assert {(s.task, s.source) for s in found} == {("decoding", m) for m in MODALITIES}
+        assert all(s.n_gallery == 12 for s in found)
+    reliable = [s for s in scores if s.task == "reliability"]
+    assert {(s.source, s.model) for s in reliable} == {(m, SPLIT_HALVES) for m in MODALITIES}
+
+
+def test_what_is_stored_scores_the_same_without_the_recordings(
+    lab: Laboratory, scores: list[Score]
+) -> None:
+    assert score_stored(load_stored(lab.run / "evaluation")) == scores
 
 
 def test_chance_comes_from_the_gallery(scores: list[Score]) -> None:

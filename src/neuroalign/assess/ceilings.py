@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from neuroalign.evaluation.ceilings import (
@@ -19,6 +20,7 @@ from neuroalign.evaluation.ceilings import (
 )
 from neuroalign.evaluation.items import TestItems
 from neuroalign.files import atomic_file
+from neuroalign.models.ridge import RidgeSolution
 from neuroalign.recordings.container import Recordings
 from neuroalign.recordings.schema import Modality
 from neuroalign.retrieval.embeddings import Embeddings
@@ -60,12 +62,13 @@ def measure_agreement(
     items: Mapping[Modality, list[TestItems]],
     specs: Mapping[tuple[Modality, str], str],
     judge: Embeddings,
+    maps: Mapping[Modality, Mapping[str, RidgeSolution]],
 ) -> Agreement:
-    """Compute both from the test trials alone.
+    """Compute both from the test trials, and maps that were fitted to training trials.
 
     Parameters
     ----------
-    recordings, items : mapping
+    recordings, items, maps : mapping
     specs : mapping from (modality, slug) to the item set's `spec`
     judge : Embeddings
         The candidate pictures, whose order is kept.
@@ -76,10 +79,11 @@ def measure_agreement(
         test = whole.select(split="test")
         shown = set(test.trials["stimulus"].dropna().astype(str))
         candidates = [s for s in judge.items["stimulus"].astype(str) if s in shown]
+        mapped = _mapped(test, maps[modality]) if len(candidates) > 1 else None
         for chosen in items[modality]:
             single = _SINGLE.get(specs[modality, chosen.slug])
-            if single is not None and len(candidates) > 1:
-                found = own_repeats(test, candidates, single_trials=single)
+            if single is not None and mapped is not None:
+                found = own_repeats(test.trials, mapped, candidates, single_trials=single)
                 if found is not None:
                     repeats[modality, chosen.slug] = found
         for subject, (table, first, second) in halves(test).items():
@@ -97,6 +101,15 @@ def measure_agreement(
             )
     reliability = pd.concat([t for t in tables if len(t)] or tables, ignore_index=True)
     return Agreement(repeats, reliability[list(_COLUMNS)].astype(_COLUMNS))
+
+
+def _mapped(test: Recordings, maps: Mapping[str, RidgeSolution]) -> npt.NDArray[np.float32]:
+    """Return single trials as the linear baseline maps them, before any normalisation."""
+    dims = next(iter(maps.values())).target_mean.shape[-1]
+    out = np.empty((len(test), dims), np.float32)
+    for subject, positions, signals in test.blocks():
+        out[positions] = maps[subject].predict(signals) - maps[subject].target_mean
+    return out
 
 
 def save_agreement(agreement: Agreement, folder: Path) -> None:

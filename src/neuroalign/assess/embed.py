@@ -18,6 +18,7 @@ from neuroalign.evaluation.floors import SIGNAL_BLIND, signal_blind_embeddings
 from neuroalign.evaluation.items import TestItems, select_test_items
 from neuroalign.evaluation.protocols import Protocol, of_modality
 from neuroalign.models.bundle import Bundle
+from neuroalign.models.ridge import RidgeSolution
 from neuroalign.models.space import CommonSpace, fit_space
 from neuroalign.progress import bar
 from neuroalign.recordings.schema import Modality
@@ -52,6 +53,14 @@ class Material:
         used = [self.targets.of(t.trials, str(t.path)) for t in training]
         space = fit_space(self.targets.embeddings.take(np.unique(np.concatenate(used))))
         return space.transform(self.targets.embeddings), space
+
+    @cached_property
+    def maps(self) -> dict[Modality, dict[str, RidgeSolution]]:
+        """The linear baseline of each person, fitted to their training trials."""
+        goals, _ = self.goals
+        return {
+            m: fit_ridge(r.select(split="train"), goals) for m, r in self.run.recordings.items()
+        }
 
 
 def embed_run(
@@ -114,6 +123,7 @@ def embed_run(
             items,
             {(m, i.slug): i.spec for m, kinds in sets.items() for i in kinds},
             material.judge,
+            material.maps,
         ),
     )
 
@@ -184,7 +194,7 @@ def embed_with_ridge_per_person(material: Material) -> Embedded:
     goals, space = material.goals
     items: dict[Modality, dict[str, Embeddings]] = {}
     for modality, sets in material.items.items():
-        maps = fit_ridge(material.run.recordings[modality].select(split="train"), goals)
+        maps = material.maps[modality]
         items[modality] = {i.slug: embed_with_ridge(maps, i.view, goals.space) for i in sets}
     return _linear(RIDGE, material, goals, space, items)
 

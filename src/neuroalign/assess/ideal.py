@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
+from neuroalign.assess.scored_ceiling import ScoredCeiling, scored_ceiling
 from neuroalign.assess.steps import Step, pictures_of
 from neuroalign.assess.stored import Stored
 from neuroalign.evaluation.protocols import Protocol
-from neuroalign.evaluation.scores import Score
-from neuroalign.evaluation.tasks import score_matrix
 from neuroalign.run import Run
 from neuroalign.simulation.ideal import ideal_conversion, ideal_encoding
 
@@ -21,11 +19,13 @@ def has_truth(run: Run) -> bool:
     return all((r.path / "truth.npz").is_file() for r in run.recordings.values())
 
 
-def score_ideal(stored: Stored, steps: Sequence[Step], protocol: Protocol) -> list[Score]:
-    """Score the ideal observer from its stored log-likelihoods; it is its own ceiling."""
+def ideal_ceilings(
+    stored: Stored, steps: Sequence[Step], protocol: Protocol
+) -> dict[Step, ScoredCeiling]:
+    """Score the ideal observer from its stored log-likelihoods."""
     if not stored.likelihood:
-        return []
-    scores: list[Score] = []
+        return {}
+    found: dict[Step, ScoredCeiling] = {}
     tables = stored.models[0].items
     for step in steps:
         if step.task == "classification":
@@ -48,20 +48,5 @@ def score_ideal(stored: Stored, steps: Sequence[Step], protocol: Protocol) -> li
             else tables[part[0]][part[1].slug].items
             for part in (step.query, step.gallery)
         )
-        scores += score_matrix(
-            matrix,
-            queries,
-            candidates,
-            task=step.task,
-            source=step.source,
-            target=step.target,
-            model=IDEAL,
-            items=step.items,
-            pictures=stored.judge,
-            asked=protocol.asked,
-            people=protocol.people,
-            simulated=True,
-            n_boot=protocol.intervals.draws,
-            seed=stored.seed,
-        )
-    return [replace(s, ceiling=s.value) for s in scores]
+        found[step] = scored_ceiling(IDEAL, matrix, queries, candidates, step, stored, protocol)
+    return found

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from neuroalign.assess.ceiling_choice import all_ceilings, chosen_ceiling, reliability_scores
 from neuroalign.assess.embed import RIDGE
-from neuroalign.assess.ideal import score_ideal
 from neuroalign.assess.restrict import restrict, unmet
 from neuroalign.assess.steps import Step, both_sides, judge_for, steps_of
 from neuroalign.assess.stored import Embedded, Stored
 from neuroalign.errors import NeuroalignError
+from neuroalign.evaluation.attainable import Ceiling
+from neuroalign.evaluation.correction import corrected
 from neuroalign.evaluation.pairs import Cosines
 from neuroalign.evaluation.protocols import Protocol, load_protocol
 from neuroalign.evaluation.queries import compare
 from neuroalign.evaluation.scores import Score
+from neuroalign.evaluation.significance import difference_p_value
 from neuroalign.evaluation.tasks import normalise_conversion, score_retrieval, values_by_person
 from neuroalign.progress import bar
 
@@ -22,8 +25,9 @@ from neuroalign.progress import bar
 def score_stored(stored: Stored, protocol: Protocol | None = None) -> list[Score]:
     """Score every stored model on every retrieval of a protocol.
 
-    With the ideal observer where there is one, which is then the ceiling of every score; the
-    paired difference between the run's model and ridge; and normalised conversions.
+    With the ceilings (see `assess.ceiling_choice`), the first of which stands beside every score;
+    the paired difference between the run's model and ridge; and normalised conversions. P-values
+    are corrected over the cells of a model.
 
     Parameters
     ----------
@@ -49,12 +53,13 @@ def score_stored(stored: Stored, protocol: Protocol | None = None) -> list[Score
             f"{protocol.label} asks for {', '.join(protocol.retrievals)}, which this run has no "
             f"items for: it has {', '.join(stored.items)}."
         )
-    scores = score_ideal(stored, steps, protocol)
-    earlier = [s for s in stored.ceiling if s.protocol in ("", protocol.label)]
-    ceiling = [*scores, *earlier]
+    ceilings = all_ceilings(stored, steps, protocol)
+    scores = [s for each in ceilings for found in each.values() for s in found.scores]
+    scores += reliability_scores(stored, protocol)
     with bar(len(stored.models) * len(steps), "scoring") as advance:
         for model in stored.models:
             for step in steps:
+                ceiling = chosen_ceiling(step, ceilings, stored, protocol)
                 scores += _score_step(step, model, stored, protocol, ceiling)
                 advance(1)
     ours = stored.models[0]
@@ -63,14 +68,20 @@ def score_stored(stored: Stored, protocol: Protocol | None = None) -> list[Score
             for step in steps:
                 scores += _difference(step, ours, other, stored, protocol)
     scores += _normalised(scores)
-    return [
-        replace(s, protocol=protocol.label, note="; ".join(filter(None, [s.note, note])))
-        for s in scores
-    ]
+    return corrected(
+        [
+            replace(s, protocol=protocol.label, note="; ".join(filter(None, [s.note, note])))
+            for s in scores
+        ]
+    )
 
 
 def _score_step(
-    step: Step, model: Embedded, stored: Stored, protocol: Protocol, ceiling: Sequence[Score]
+    step: Step,
+    model: Embedded,
+    stored: Stored,
+    protocol: Protocol,
+    ceiling: Ceiling | Sequence[Score],
 ) -> list[Score]:
     queries, gallery = both_sides(step, model, stored, protocol)
     return score_retrieval(
@@ -87,6 +98,7 @@ def _score_step(
         people=protocol.people,
         simulated=stored.simulated,
         n_boot=protocol.intervals.draws,
+        confirm=model is stored.models[0],
         seed=stored.seed,
     )
 
@@ -127,6 +139,7 @@ def _difference(
                 items=step.items,
                 simulated=stored.simulated,
                 note="paired difference on the same queries",
+                p=difference_p_value(a, b, seed=stored.seed),
             )
         )
     return differences

@@ -45,13 +45,13 @@ def beside_ceiling(
     ceiling : Ceiling or sequence of Score
         Of a `Ceiling`, the same pictures are drawn for both sides of the share; a score says no
         more than its interval, and both sides are taken as independent. A ceiling in a gallery of
-        another size is none.
+        another size is none, but for the 2-way score, whose expectation hangs on no size.
     n_boot, seed : int
         As in `bootstrap_interval`.
     """
     if isinstance(ceiling, Ceiling):
         best = ceiling.by_person.get(score.subject, {}).get(values.metric)
-        if best is None or best.n_gallery != values.n_gallery:
+        if best is None or not _comparable(score, best.n_gallery):
             return score
         level = best.interval(n_boot=n_boot, seed=seed).value
         score = replace(score, ceiling=level, ceiling_name=ceiling.name)
@@ -63,7 +63,7 @@ def beside_ceiling(
     else:
         ours = [getattr(score, field) for field in _SAME]
         theirs = [s for s in ceiling if [getattr(s, field) for field in _SAME] == ours]
-        if not theirs or theirs[-1].n_gallery != values.n_gallery:
+        if not theirs or not _comparable(score, theirs[-1].n_gallery):
             return score
         score = replace(score, ceiling=theirs[-1].value, ceiling_name=theirs[-1].model)
         if values.level is not None:
@@ -72,6 +72,10 @@ def beside_ceiling(
     if share is None:
         return score
     return replace(score, share=share.value, share_low=share.low, share_high=share.high)
+
+
+def _comparable(score: Score, n_gallery: int) -> bool:
+    return n_gallery == score.n_gallery or score.metric == "two_way_embedding"
 
 
 def _sample(values: QueryValues) -> Sample:

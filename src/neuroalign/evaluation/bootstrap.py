@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from neuroalign.errors import NeuroalignError
 
 Array = npt.NDArray[np.float64]
 _DRAWS = 4 * 2**20
+_KEPT = 2**20
 _NO_SPREAD = 1e-20
 
 
@@ -248,10 +250,9 @@ class _Spread:
 
     def squared_margin(self, level: float) -> Array:
         """Return the covariances times the squared quantiles, (k, k)."""
-        upper = 0.5 + level / 2
-        out = self.over_clusters * student.ppf(upper, max(self.n_clusters - 1, 1)) ** 2
+        out = self.over_clusters * _quantile(level, max(self.n_clusters - 1, 1)) ** 2
         if self.n_people > 1:
-            out = out + self.over_people * student.ppf(upper, self.n_people - 1) ** 2
+            out = out + self.over_people * _quantile(level, self.n_people - 1) ** 2
         return np.asarray(out)
 
 
@@ -297,6 +298,23 @@ def _between(means: Array) -> Array:
 
 def _counts(n: int, n_boot: int, seed: int) -> Iterator[Array]:
     """Yield how often each cluster was drawn, some draws at a time: (n_draws, n)."""
+    if n * n_boot <= _KEPT:  # every metric of a retrieval asks for the same draws
+        yield _kept_counts(n, n_boot, seed)
+    else:
+        yield from _new_counts(n, n_boot, seed)
+
+
+@lru_cache(maxsize=8)
+def _kept_counts(n: int, n_boot: int, seed: int) -> Array:
+    return np.concatenate(list(_new_counts(n, n_boot, seed)))
+
+
+@lru_cache(maxsize=256)
+def _quantile(level: float, df: int) -> float:
+    return float(student.ppf(0.5 + level / 2, df))
+
+
+def _new_counts(n: int, n_boot: int, seed: int) -> Iterator[Array]:
     rng = np.random.default_rng(seed)
     step = max(1, _DRAWS // n)
     for start in range(0, n_boot, step):

@@ -6,14 +6,16 @@ which is exact):
 own repeats
     A person's response to a picture is retrieved from the same person's *other* responses to the
     candidate pictures. Like the score beside it, it is a retrieval of one among the same pictures.
+    Responses are compared as the linear baseline maps them, which keeps what tells pictures apart.
 other people
     A person's embedding is retrieved from the mean embedding of everyone else.
 explainable variance
     The share of a signal's variance over pictures that the picture decides: from split halves, or
     from the noise-ceiling signal-to-noise ratio (`ncsnr`) that the Natural Scenes Dataset ships.
 
-The first two are no mathematical bounds. The candidates are noisy there, and no training told which
-channels matter; a good decoder can pass them, and its share of the way is then above 1.
+The first two are no mathematical bounds: the candidates are responses and as noisy as the queries,
+where a decoder's candidates are pictures. With few repeats a decoder passes them, and its share of
+the way is then above 1.
 """
 
 from __future__ import annotations
@@ -109,7 +111,11 @@ def read_ncsnr(recordings: Recordings, subject: str) -> npt.NDArray[np.float32] 
 
 
 def own_repeats(
-    test: Recordings, pictures: Sequence[str], *, single_trials: bool
+    trials: pd.DataFrame,
+    features: npt.NDArray[np.floating],
+    pictures: Sequence[str],
+    *,
+    single_trials: bool,
 ) -> MatchScores | None:
     """Score each person's responses against their other responses to every candidate picture.
 
@@ -120,8 +126,11 @@ def own_repeats(
 
     Parameters
     ----------
-    test : Recordings
-        Single test trials.
+    trials : pandas.DataFrame
+        Single test trials, with `subject`, `stimulus`, `label` and `array_row`.
+    features : ndarray of shape (n_trials, n_features)
+        What is compared: signals, or a linear map of them that keeps what tells pictures apart,
+        fitted to training trials (an average of mapped trials is the mapped average).
     pictures : sequence of str
         The candidates, each the `stimulus` of some trial.
     single_trials : bool
@@ -135,22 +144,20 @@ def own_repeats(
     names = np.asarray([str(p) for p in pictures])
     place = {name: i for i, name in enumerate(names.tolist())}
     tables, scores = [], []
-    for subject in test.subjects:
-        view = test.select(subject=subject)
-        view = view.take(np.argsort(view.trials["array_row"].to_numpy(), kind="stable"))
-        known = view.trials["stimulus"].notna().to_numpy()
-        view = view.take(known & view.trials["stimulus"].isin(place).to_numpy(bool))
-        if len(view) == 0:
-            continue
-        trials = view.trials
-        picture = trials["stimulus"].map(place).to_numpy(np.int64)
+    known = (trials["stimulus"].notna() & trials["stimulus"].isin(list(place))).to_numpy(bool)
+    owner = trials["subject"].astype(str).to_numpy(object)
+    recorded = trials["array_row"].to_numpy(np.int64)
+    for subject in dict.fromkeys(owner[known]):
+        chosen = np.flatnonzero(known & (owner == subject))
+        chosen = chosen[np.argsort(recorded[chosen], kind="stable")]
+        table, signals = trials.iloc[chosen], features[chosen]
+        picture = table["stimulus"].astype(object).map(place).to_numpy(np.int64)
         counts = np.bincount(picture, minlength=len(names))
         if counts.min() == 0 or counts.max() < 2:
             continue
-        number = trials.groupby("stimulus").cumcount().to_numpy()
+        number = table.groupby("stimulus").cumcount().to_numpy()
         fold = number if single_trials else number % 2
-        signals = view.read().reshape(len(view), -1)
-        labels = trials.groupby(picture)["label"].first().to_numpy(object)
+        labels = table.groupby(picture)["label"].first().to_numpy(object)
         for part in range(int(fold.max()) + 1):
             asked = np.flatnonzero(np.bincount(picture[fold == part], minlength=len(names)))
             asked = asked[counts[asked] > 1]

@@ -29,8 +29,8 @@ def signal_blind_embeddings(
     """Embed recordings by when they were made, and nothing else.
 
     A ridge regression for each person from the design of their training trials (see
-    `evaluation.signal_blind`) to the embeddings of what was shown, its penalty chosen on pictures
-    left out (on trials, where only classes are known). A session, run or block is a feature of its
+    `evaluation.signal_blind`) to the embeddings of what was shown, its penalty chosen on
+    trials left out. A session, run or block is a feature of its
     own; the place in the recording, the place in the run and the onset are 32 overlapping bumps
     each, so that anything that changes with time can be followed.
 
@@ -74,11 +74,9 @@ def signal_blind_embeddings(
                 f"{recordings.path}: {subject} has {len(part)} training trials, too few for the "
                 "signal-blind floor. Split each person's trials, or leave the person out."
             )
-        known = part["stimulus"].notna().to_numpy()
         goals = target_vectors(part["stimulus"], targets, "stimulus")
         goals += target_vectors(part["label"].where(part["stimulus"].isna()), targets, "label")
-        groups = part["stimulus"].astype(str).to_numpy(str) if known.all() else None
-        solution = ridge_solution(features[fitted], goals, groups)
+        solution = ridge_solution(features[fitted], goals)
         place = pd.Series(np.arange(len(own)), index=trials["array_row"].to_numpy()[own])
         rows = place.loc[behind[owner == subject]].to_numpy()
         predicted = solution.predict(features)[rows] - solution.target_mean

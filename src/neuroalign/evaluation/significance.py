@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from neuroalign.evaluation.bootstrap import Sample
 from neuroalign.evaluation.pairs import PairScores
 from neuroalign.evaluation.per_query import QueryValues
-from neuroalign.evaluation.permutation import p_value
+from neuroalign.evaluation.permutation import p_value, paired_p_value
 from neuroalign.evaluation.queries import Asked
 from neuroalign.evaluation.ranks import Values
 from neuroalign.evaluation.shuffled import shuffled_scores
@@ -89,6 +90,16 @@ def p_values_by_person(
         for key, null in nulls(found, own, np.flatnonzero(owner == person)).items():
             drawn[key] = drawn[key] + null if key in drawn else null
     return _p_values(drawn)
+
+
+def difference_p_value(
+    ours: QueryValues, theirs: QueryValues, *, n_permutations: int = 1000, seed: int = 0
+) -> float | None:
+    """Return the two-sided p-value of a paired difference; None for a median, which has none."""
+    if ours.level is not None:
+        return None
+    sample = Sample(ours.values - theirs.values, ours.clusters, weights=ours.weights)  # noqa: PD011
+    return paired_p_value(sample, n_permutations=n_permutations, seed=seed)
 
 
 def _p_values(drawn: Mapping[tuple[str, str], Values]) -> dict[tuple[str, str], float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -335,14 +335,35 @@ def _score(
             n_permutations=n_permutations,
             seed=seed,
         )
-    summaries = []
+    scored = score_values(values, described, ceiling=ceiling, n_boot=n_boot, seed=seed)
+    return [replace(s, p=p.get((s.subject, s.metric))) for s in scored]
+
+
+def score_values(
+    values: Mapping[str, Mapping[str, QueryValues]],
+    described: Score,
+    *,
+    ceiling: Ceiling | Sequence[Score] = (),
+    n_boot: int = 1000,
+    seed: int = 0,
+) -> list[Score]:
+    """Return the scores of what `values_by_person` found, with intervals, without p-values.
+
+    Parameters
+    ----------
+    values : mapping
+    described : Score
+        What all of them have in common; its note comes first in theirs.
+    ceiling, n_boot, seed
+        As in `score_retrieval`.
+    """
+    scores = []
     for subject, metrics in values.items():
-        for metric, each in metrics.items():
+        for each in metrics.values():
             if len(each.values):
-                s = replace(described, subject=subject, p=p.get((subject, metric)))
-                s = _summary(s, each, n_boot, seed)
-                summaries.append(beside_ceiling(s, each, ceiling, n_boot=n_boot, seed=seed))
-    return summaries
+                s = _summary(replace(described, subject=subject), each, n_boot, seed)
+                scores.append(beside_ceiling(s, each, ceiling, n_boot=n_boot, seed=seed))
+    return scores
 
 
 def _summary(described: Score, values: QueryValues, n_boot: int, seed: int) -> Score:
@@ -356,5 +377,5 @@ def _summary(described: Score, values: QueryValues, n_boot: int, seed: int) -> S
         chance=values.mean_chance(),
         n_queries=len(values.values),
         n_gallery=values.n_gallery,
-        note=values.note,
+        note="; ".join(filter(None, [described.note, values.note])),
     )
