@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import mne
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from ctf import CtfChannel, write_ctf
 
+from miniatures.ctf import CtfChannel, write_ctf
 from neuroalign.recordings.readers.things_meg import ThingsMegReader
 from neuroalign.recordings.readers.things_meg_raw import ThingsMegRawReader
 from neuroalign.recordings.readers.things_meg_trials import Published
@@ -53,6 +53,12 @@ class MiniatureRaw(ThingsMegRawReader):
     """The reader, which takes the miniature's counts for the published ones."""
 
     published = EPOCHS
+
+
+class ShortRaw(ThingsMegRawReader):
+    """The reader of a miniature of two sessions."""
+
+    published = replace(EPOCHS, sessions=2, catch=2 * CATCH_PER_SESSION)
 
 
 @dataclass(frozen=True)
@@ -101,12 +107,12 @@ def write_epochs(folder: Path, people: tuple[int, ...] = (1, 2)) -> Planted:
     return Planted(folder, tables, signals, patterns, {}, {})
 
 
-def write_raw(folder: Path, people: tuple[int, ...] = (1, 2)) -> Planted:
-    """Write `sub-BIGMEG*` and `sourcedata`: two CTF runs in each of four sessions a person."""
+def write_raw(folder: Path, people: tuple[int, ...] = (1, 2), sessions: int = SESSIONS) -> Planted:
+    """Write `sub-BIGMEG*` and `sourcedata`: two CTF runs in each session of a person."""
     tables, patterns, continuous, onsets = {}, {}, {}, {}
     for person in people:
         rng = np.random.default_rng(10 + person)
-        table = trial_table(person)
+        table = trial_table(person, sessions)
         patterns[person] = _patterns(rng, EPOCHS.channels, round(RAW_SFREQ))
         write_table(folder, person, table)
         tables[person] = table
@@ -116,11 +122,11 @@ def write_raw(folder: Path, people: tuple[int, ...] = (1, 2)) -> Planted:
     return Planted(folder, tables, {}, patterns, continuous, onsets)
 
 
-def trial_table(person: int) -> pd.DataFrame:
+def trial_table(person: int, sessions: int = SESSIONS) -> pd.DataFrame:
     """Return the trials of a person in the order of recording, with the published columns."""
     rng = np.random.default_rng(100 + person)
     rows: list[dict[str, object]] = []
-    for session in range(1, SESSIONS + 1):
+    for session in range(1, sessions + 1):
         shown = [_exp(c, session) for c in CONCEPTS] + [_test(c) for c in TEST_CONCEPTS]
         shown += [{"trial_type": "catch", "image_path": f"images_catch_meg/catch_{session}.jpg"}]
         order = rng.permutation(len(shown))
