@@ -105,3 +105,24 @@ def test_one_command(lab: Laboratory, tmp_path: Path, capsys: pytest.CaptureFixt
         assert (run / "figures" / f"matrix.{suffix}").stat().st_size > 1000
     assert neuroalign("matrix", run, "--format", "latex") == 0
     assert r"\begin{tabular}" in capsys.readouterr().out
+
+
+def test_tables_in_the_papers_shape(lab: Laboratory, capsys: pytest.CaptureFixture[str]) -> None:
+    assert neuroalign("tables", lab.run) == 0
+    shown = plain(capsys.readouterr().out)
+    for word in (
+        "Decoding",
+        "Encoding",
+        "Conversion",
+        "SIMULATED recordings",
+        "why not comparable",
+    ):
+        assert word in shown
+    assert neuroalign("tables", lab.run, "--format", "json", "--model", "ridge per person") == 0
+    tables = json.loads(capsys.readouterr().out)
+    decoding = next(t for title, t in tables.items() if title.startswith("Decoding: ridge"))
+    assert {row["why not comparable"].split(";")[0] for row in decoding} == {"simulated recordings"}
+    assert neuroalign("tables", lab.run, "--all", "--format", "csv") == 0
+    assert "2-way, from the embedding" in capsys.readouterr().out
+    assert neuroalign("tables", lab.run, "--model", "oracle") == 2
+    assert "no scores of the model 'oracle'; there are" in plain(capsys.readouterr().err)

@@ -338,6 +338,7 @@ def _record(
         "chosen_on": "validation",
         "start": {m: asdict(c) for m, c in fitted.choices.items()},
         "recordings": {m: str(r.path) for m, r in recordings.items()},
+        "datasets": {m: r.info.dataset for m, r in recordings.items()},
         "checksums": {m: _checksums(r) for m, r in recordings.items()},
         "dropped": [
             {"modality": m, **d.model_dump()} for m, r in recordings.items() for d in r.info.dropped

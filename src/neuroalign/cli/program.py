@@ -35,6 +35,7 @@ app.command("train")(runs.train_command)
 app.command("protocols")(protocols.protocols_command)
 app.command("audit")(audit.audit_command)
 app.command("evaluate")(runs.evaluate_command)
+app.command("tables")(tables.tables_command)
 app.command("matrix")(tables.matrix_command)
 app.command("decode")(runs.decode_command)
 app.command("encode")(runs.encode_command)
@@ -101,7 +102,8 @@ def run_command(arguments: list[str]) -> int:
     if status == _INTERRUPTED:
         return _explain(
             "Interrupted. Nothing half-written was left in place; give the same command again to "
-            "go on (training continues from its last epoch)."
+            "go on (training continues from its last epoch, preparing after the last recording or "
+            "session that it finished)."
         )
     return status if isinstance(status, int) else 0
 

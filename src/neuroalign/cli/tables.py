@@ -55,3 +55,32 @@ def matrix_command(
         f"Drawn into {run / 'figures' / 'matrix.png'}; all of it in {run / 'matrix.json'}",
         err_console,
     )
+
+
+def tables_command(
+    run: RunFolder,
+    protocol: Annotated[
+        str, typer.Option(help="The scores of this protocol; evaluate the run with it first.")
+    ] = "default",
+    model: Annotated[str | None, typer.Option(help="Of this model; the run's own.")] = None,
+    form: Format = TableFormat.text,
+    all_scores: Annotated[
+        bool, typer.Option("--all", help="Every score, of every model and person.")
+    ] = False,
+) -> None:
+    """Print decoding, encoding and conversion in the shape of the paper's tables."""
+    from neuroalign.assess.tables import paper_tables, score_list
+    from neuroalign.evaluation.protocols import load_protocol
+    from neuroalign.evaluation.table_formats import format_table, text_table
+
+    chosen = load_protocol(protocol)
+    found = score_list(run, chosen) if all_scores else paper_tables(run, chosen, model)
+    if form is TableFormat.json:
+        tables = {title: t.to_dict(orient="records") for title, t in found.items()}
+        sys.stdout.write(json.dumps(tables, indent=2, ensure_ascii=False) + "\n")
+        return
+    for title, table in found.items():
+        if form is TableFormat.text:
+            out_console.print(text_table(table, title))
+        else:
+            sys.stdout.write(format_table(table, form.value, title=title) + "\n")

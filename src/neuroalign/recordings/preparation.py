@@ -17,7 +17,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,8 @@ def prepare(
     with _unfinished(out) as work:
         staged = _stage_all(reader, plan, chosen, work / "parts", jobs, dask)
         settled = reader.settle(staged, chosen)
+        named = settled.info.model_copy(update={"dataset": reader.card.name})
+        settled = replace(settled, info=named)
         used = [part for parts in settled.people.values() for part in parts]
         found = (*settled.findings, *repeated_trials(used))
         refuse_fatal(found, reader)

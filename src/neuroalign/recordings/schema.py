@@ -80,7 +80,8 @@ class RecordingsInfo(_Model):
 
     `axes` names the feature axes: ("channels", "samples"), ("channels", "frequencies",
     "frames") or ("voxels",). `tmin` is the time of the first sample in seconds relative to the
-    picture's onset; `sfreq` is in Hz (of frames, for spectrograms).
+    picture's onset; `sfreq` is in Hz (of frames, for spectrograms). `dataset` is the name of the
+    reader that they came through (`neuroalign datasets`).
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -97,6 +98,7 @@ class RecordingsInfo(_Model):
     dropped: tuple[Dropped, ...] = ()
     source: str = ""
     licence: str = ""
+    dataset: str = ""
 
 
 def validate_trials(trials: pd.DataFrame, n_trials: Mapping[str, int], where: str) -> None:

@@ -1,0 +1,151 @@
+"""Our scores in the shape of the paper's tables, its numbers beside ours where they compare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from neuroalign.evaluation.paper import PAPER_COLUMN, published
+from neuroalign.evaluation.scores import Score
+from neuroalign.evaluation.tables import modality_name
+
+#: The data set of each modality in the paper.
+_THEIR_DATA = {"eeg": "imagenet-eeg", "meg": "things-meg", "fmri": "nsd"}
+#: Protocols that ask what the paper asked.
+_THEIR_PROTOCOLS = {
+    "decoding": ("paper/decoding", "imagenet-eeg/block-split"),
+    "encoding": ("paper/encoding",),
+    "conversion": ("paper/conversion",),
+}
+REASON = "why not comparable"
+_TWO_WAY = "two_way_retrieved"
+
+
+def decoding_table(
+    scores: Sequence[Score], datasets: Mapping[str, str], classes: Mapping[str, int]
+) -> pd.DataFrame:
+    """Return the shape of the paper's Table 1: decoding, a row a modality and item set.
+
+    Parameters
+    ----------
+    scores : sequence of Score
+        Of one model and protocol.
+    datasets : mapping from modality to the name of its data set
+    classes : mapping from modality to the number of classes among the test items
+
+    Returns
+    -------
+    pandas.DataFrame
+        All cells text. The paper's numbers stand in a column named as theirs, and only where data
+        set and protocol are the same; else the last column says why not.
+    """
+    rows = []
+    for (source, items), group in _grouped(scores, "decoding"):
+        by_class = "class_top1" in group
+        first, fifth = ("class_top1", "class_top5") if by_class else ("top1", "top5")
+        any_score = next(iter(group.values()))
+        rows.append(
+            {
+                "decoding": f"{modality_name(source)}, {items}",
+                "top-1": _value(group.get(first)),
+                "top-5": _value(group.get(fifth)),
+                "2-way": _value(group.get(_TWO_WAY)),
+                "chance top-1 / top-5 / 2-way": " / ".join(
+                    _number(group[m].chance) if m in group else "-"
+                    for m in (first, fifth, _TWO_WAY)
+                ),
+                "top-k by": "class" if by_class else "picture",
+                "retrieval set": f"{any_score.n_gallery:,}",
+                "classes": str(classes.get(source) or "-"),
+                **_theirs(group, ("class_top1", "class_top5", _TWO_WAY), datasets),
+            }
+        )
+    return pd.DataFrame(rows, dtype=str)
+
+
+def encoding_table(scores: Sequence[Score], datasets: Mapping[str, str]) -> pd.DataFrame:
+    """Return encoding in the same form; the paper gives these numbers in its text."""
+    rows = [
+        {
+            "encoding": f"pictures -> {modality_name(group[_TWO_WAY].target)}, {items}",
+            "2-way": _value(group[_TWO_WAY]),
+            "chance": _number(group[_TWO_WAY].chance),
+            **_theirs(group, (_TWO_WAY,), datasets),
+        }
+        for (_, items), group in _grouped(scores, "encoding")
+        if _TWO_WAY in group
+    ]
+    return pd.DataFrame(rows, dtype=str)
+
+
+def conversion_table(scores: Sequence[Score], datasets: Mapping[str, str]) -> pd.DataFrame:
+    """Return the shape of the paper's Table 2: conversion, plain and normalised.
+
+    Normalised is the conversion's 2-way score over the decoding 2-way score of its target.
+    """
+    normalised = f"{_TWO_WAY}_normalised"
+    rows = []
+    for (_, items), group in _grouped(scores, "conversion"):
+        if _TWO_WAY not in group:
+            continue
+        score = group[_TWO_WAY]
+        rows.append(
+            {
+                "conversion": f"{modality_name(score.source)} -> {modality_name(score.target)}, "
+                f"{items}",
+                "2-way": _value(score),
+                "normalised": _value(group.get(normalised)),
+                "chance": _number(score.chance),
+                **_theirs(group, (_TWO_WAY, normalised), datasets),
+            }
+        )
+    return pd.DataFrame(rows, dtype=str)
+
+
+def _grouped(scores: Sequence[Score], task: str) -> list[tuple[tuple[str, str], dict[str, Score]]]:
+    """Return the scores over all people of each retrieval, by metric."""
+    found: dict[tuple[str, str, str], dict[str, Score]] = {}
+    for s in scores:
+        if s.task == task and s.subject == "all":
+            found.setdefault((s.source, s.target, s.items), {})[s.metric] = s
+    return [((source, items), group) for (source, _, items), group in found.items()]
+
+
+def _theirs(
+    group: Mapping[str, Score], metrics: Sequence[str], datasets: Mapping[str, str]
+) -> dict[str, str]:
+    reason = _reason(next(iter(group.values())), datasets)
+    if reason:
+        return {PAPER_COLUMN: "", REASON: reason}
+    numbers = [published(group[m]) if m in group else None for m in metrics]
+    shown = " / ".join("-" if n is None else _number(n.value) for n in numbers)
+    return {PAPER_COLUMN: shown, REASON: ""}
+
+
+def _reason(score: Score, datasets: Mapping[str, str]) -> str:
+    """Return why the paper's number does not stand beside a score, or nothing."""
+    reasons = []
+    if score.simulated:
+        reasons.append("simulated recordings")
+    else:
+        for modality in dict.fromkeys((score.source, score.target)):
+            theirs = _THEIR_DATA.get(modality)
+            ours = datasets.get(modality, "")
+            if theirs is not None and ours != theirs:
+                reasons.append(
+                    f"{modality_name(modality)} of {ours or 'own recordings'}, not {theirs}"
+                )
+    protocol = score.protocol.split("@")[0]
+    asked = _THEIR_PROTOCOLS[score.task]
+    if protocol not in asked:
+        reasons.append(f"protocol {score.protocol or 'not stated'}, not {asked[0]}")
+    return "; ".join(reasons)
+
+
+def _value(score: Score | None) -> str:
+    return "-" if score is None else f"{score.value:.3f} ({score.low:.3f}..{score.high:.3f})"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.01 else f"{value:.4f}"
