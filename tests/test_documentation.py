@@ -1,6 +1,6 @@
 """What the documentation says is true: its commands and its Python run, its map fits the code.
 
-Each fenced `console`, `bash` or `python` block in README.md, CONTRIBUTING.md and docs/*.md carries
+Each fenced `console`, `bash` or `python` block in README.md, CONTRIBUTING.md and docs/ carries
 a comment on the line before it:
 
     <!-- run: NAME -->          run here; blocks of a page with one NAME share a folder, in order
@@ -34,7 +34,7 @@ import yaml
 import neuroalign
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PACKAGE = ROOT / "src" / "neuroalign"
 REAL_DATA = "../shared/data"
 TIMEOUT_S = 900  # against a command that waits for ever
