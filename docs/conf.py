@@ -58,7 +58,10 @@ class CommandHelp(Directive):
         from typer.main import get_command
 
         from neuroalign.cli import app
+        from neuroalign.cli.prepare import prepare
+        from neuroalign.cli.readers import add_reader_commands
 
+        add_reader_commands(prepare)
         root = get_command(app)
         return list(_sections(root, root.context_class(root, info_name="neuroalign")))
 

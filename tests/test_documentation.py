@@ -32,6 +32,7 @@ import pytest
 import yaml
 
 import neuroalign
+from neuroalign.cli.arguments import join_listed
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -140,7 +141,7 @@ def test_each_command_exists_with_its_options(page: str) -> None:
         assert block.script.strip(), f"{block.where} holds no command"
         for words in commands(block.script):
             try:
-                parse(words, _program())
+                parse(join_listed(words), _program())
             except Exception as error:
                 pytest.fail(f"{block.where}: {shlex.join(words)}: {error}")
 
@@ -301,9 +302,18 @@ def _imported_rooms(file: Path) -> Iterator[tuple[int, str]]:
                 yield node.lineno, name.split(".")[1]
 
 
+def join_listed(words: list[str]) -> list[str]:
+    from neuroalign.cli.arguments import join_listed as joined
+
+    return joined(words)
+
+
 def _program() -> Any:
     from typer.main import get_command
 
     from neuroalign.cli import app
+    from neuroalign.cli.prepare import prepare
+    from neuroalign.cli.readers import add_reader_commands
 
+    add_reader_commands(prepare)
     return get_command(app)
