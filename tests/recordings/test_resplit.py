@@ -87,6 +87,36 @@ def test_standardised_signals_are_as_if_prepared_with_the_new_split(tmp_path: Pa
         np.testing.assert_allclose(own.read()[train].mean(axis=(0, 2)), 0, atol=1e-6)
 
 
+def test_sessions_that_were_standardised_alone_are_standardised_alone_again(tmp_path: Path) -> None:
+    within = Step(name="z-score", fitted_on="training trials of the same person and session")
+    rng = np.random.default_rng(5)
+    raw = {s: rng.standard_normal((24, 30)) * 3 + 7 for s in ("a", "b")}
+    table = trials().assign(stimulus=pd.NA, session=["1", "2"] * 24).drop(columns="run")
+    table["run"] = "1"
+    train = (table["split"] == "train").to_numpy()[:24]
+    done = {s: x.copy() for s, x in raw.items()}
+    for x in done.values():
+        for first in (0, 1):
+            own = np.arange(first, 24, 2)
+            x[own] = fit_scaling([x[own[train[own]]]]).apply(x[own])
+    info = RecordingsInfo(modality="fmri", axes=("voxels",), units="z-score", steps=(within,))
+    old = write_recordings(tmp_path / "old", info, done, table)
+    new = write_split(old, tmp_path / "new", by="concept", test=["c1", "c2"])
+    for person, signals in raw.items():
+        for session in ("1", "2"):
+            own = new.select(subject=person, session=session)
+            rows = own.trials["mark"].to_numpy()
+            fitted = rows[(own.trials["split"] == "train").to_numpy()]
+            expected = fit_scaling([signals[fitted]]).apply(signals[rows])
+            np.testing.assert_allclose(own.read(), expected, atol=1e-5)
+    assert (
+        new.info.steps[-1].fitted_on
+        == "training trials of each person and session, after the split"
+    )
+    held = write_split(old, tmp_path / "held", by="session", test=["2"])
+    assert "a session 2, b session 2: held out whole" in str(held.info.steps[-1].fitted_on)
+
+
 def test_trials_that_are_left_out_are_listed_and_the_rest_keeps_its_signals(tmp_path: Path) -> None:
     old = recordings(tmp_path / "old", SPLIT)
     new = write_split(old, tmp_path / "new", by="run", test=["a_ses-1_run-0"])
@@ -121,7 +151,7 @@ def test_a_person_held_out_whole_is_standardised_with_their_own_trials(tmp_path:
     unnamed = write_recordings(tmp_path / "unnamed", info, signals, labels_only)
     new = write_split(unnamed, tmp_path / "new", by="person", test=["b"])
     np.testing.assert_allclose(new.select(subject="b").read().mean(axis=(0, 2)), 0, atol=1e-6)
-    assert "people held out whole (b): unsupervised" in str(new.info.steps[-1].fitted_on)
+    assert "b: held out whole, unsupervised" in str(new.info.steps[-1].fitted_on)
     again = write_split(new, tmp_path / "again", by="run", test=["0"])
     train = again.select(subject="b", split="train").read()
     np.testing.assert_allclose(train.mean(axis=(0, 2)), 0, atol=1e-6)

@@ -24,6 +24,12 @@ from neuroalign.signals.steps import record
 #: Steps that are an affine map of each channel or voxel of a person: fitting one again to other
 #: trials undoes it and does it anew.
 _AFFINE = ("standardise", "z-score")
+#: Whose training trials a step may have been fitted to, the narrowest first.
+_IN_WORDS = {
+    ("subject", "session", "run"): "each person, session and run",
+    ("subject", "session"): "each person and session",
+    ("subject",): "each person",
+}
 _BLOCK = 256
 _OWN_FILES = ("recordings.json", "trials.parquet", "dropped.tsv", "signals")
 
@@ -45,8 +51,8 @@ def write_split(
     Signals are the same files (hard links, copies on another disk) as long as no statistics of
     training trials are in them. Where channels or voxels were standardised with those of the old
     training trials, they are standardised again with those of the new ones, which undoes the old
-    numbers exactly. (A person without training trials, who is held out whole, is standardised
-    with all of their trials.)
+    numbers exactly, be it for each person or within sessions. (A person or session without
+    training trials, held out whole, is standardised with all of its trials.)
 
     Parameters
     ----------
@@ -85,7 +91,7 @@ def write_split(
     if refit is None and len(new.left_out) == 0:
         _write_linked(recordings, Path(out), info, new.trials, overwrite)
     else:
-        _write_anew(recordings, Path(out), info, new, refit is not None, overwrite)
+        _write_anew(recordings, Path(out), info, new, refit, overwrite)
     return Recordings(out)
 
 
@@ -111,6 +117,24 @@ def _refit_step(info: RecordingsInfo, where: str) -> Step | None:
     return info.steps[fitted[-1]]
 
 
+def _scope(step: Step) -> tuple[str, ...]:
+    """Return what the statistics of a step were taken of: a person's trials, or of one session."""
+    said = str(step.fitted_on)
+    return next((scope for scope in _IN_WORDS if scope[-1] in said), ("subject",))
+
+
+def _names(trials: pd.DataFrame, scope: tuple[str, ...]) -> pd.Series:
+    names = trials["subject"].astype("string")
+    for column in scope[1:]:
+        names = names + f" {column} " + trials[column].astype("string").fillna("unknown")
+    return names
+
+
+def _has_training(trials: pd.DataFrame, scope: tuple[str, ...]) -> pd.Series:
+    train = (trials["split"] == "train").groupby(_names(trials, scope)).transform("any")
+    return train.astype(bool)
+
+
 def _described(
     info: RecordingsInfo,
     new: Regrouped,
@@ -121,13 +145,11 @@ def _described(
     groups = list(new.test_groups)
     steps = [*info.steps, record("split", by=(), groups=by, test=groups, **rule)]
     if refit is not None:
-        whole = sorted(
-            set(new.trials["subject"])
-            - set(new.trials.loc[new.trials["split"] == "train", "subject"])
-        )
-        said = "training trials of each person, after the split"
-        if whole:
-            said += f"; people held out whole ({', '.join(whole)}): unsupervised, all their trials"
+        scope = _scope(refit)
+        said = f"training trials of {_IN_WORDS[scope]}, after the split"
+        alone = _names(new.trials, scope)[~_has_training(new.trials, scope)].unique()
+        if len(alone):
+            said += f"; {', '.join(alone)}: held out whole, unsupervised, with all their trials"
         steps.append(record(refit.name, fitted_on=said))
     dropped = list(info.dropped)
     for subject, own in new.left_out.groupby("subject", sort=True):
@@ -156,29 +178,33 @@ def _write_anew(
     out: Path,
     info: RecordingsInfo,
     new: Regrouped,
-    standardise: bool,
+    refit: Step | None,
     overwrite: bool,
 ) -> None:
     bare = info.model_copy(update={"subjects": {}})
     dtype = next(iter(recordings.info.subjects.values())).dtype
-    names = new.trials["subject"].to_numpy(object)
-    train = (new.trials["split"] == "train").to_numpy(bool)
-    positions = recordings.trials.index.get_indexer(new.trials.index)
+    trials = new.trials.sort_values(["subject", "array_row"], kind="stable")
+    positions = recordings.trials.index.get_indexer(trials.index)
+    scope = ("subject",) if refit is None else _scope(refit)
+    fitted_to = (trials["split"] == "train") | ~_has_training(trials, scope)
+    groups = _names(trials, scope).to_numpy(object)
     with atomic_folder(out, overwrite=overwrite) as folder:
         with RecordingsWriter(folder, bare, dtype=dtype) as writer:
             for subject in recordings.subjects:
-                own = np.flatnonzero(names == subject)
-                own = own[np.argsort(new.trials["array_row"].to_numpy(np.int64)[own])]
+                own = np.flatnonzero((trials["subject"] == subject).to_numpy(bool))
                 if len(own) == 0:
                     continue
-                fitted_to = own[train[own]] if train[own].any() else own
-                scaling = _fit(recordings, positions[fitted_to], subject) if standardise else None
+                scalings = {}
+                for name in dict.fromkeys(groups[own]) if refit is not None else ():
+                    chosen = own[(groups[own] == name) & fitted_to.to_numpy(bool)[own]]
+                    scalings[name] = _fit(recordings, positions[chosen], str(name))
                 for start in range(0, len(own), _BLOCK):
                     part = own[start : start + _BLOCK]
                     signals = recordings.read(positions[part])
-                    if scaling is not None:
-                        signals = scaling.apply(signals)
-                    writer.append(subject, signals, new.trials.iloc[part])
+                    for name, scaling in scalings.items():
+                        here = groups[part] == name
+                        signals[here] = scaling.apply(signals[here])
+                    writer.append(subject, signals, trials.iloc[part])
                 volume = recordings.info.subjects[subject].volume
                 index = recordings.voxel_index(subject)
                 if volume is not None and index is not None:
@@ -186,7 +212,7 @@ def _write_anew(
         _link_others(recordings.path, folder)
 
 
-def _fit(recordings: Recordings, positions: npt.NDArray[np.int64], subject: str) -> Scaling:
+def _fit(recordings: Recordings, positions: npt.NDArray[np.int64], name: str) -> Scaling:
     blocks = (
         recordings.read(positions[start : start + _BLOCK])
         for start in range(0, len(positions), _BLOCK)
@@ -194,7 +220,7 @@ def _fit(recordings: Recordings, positions: npt.NDArray[np.int64], subject: str)
     try:
         return fit_scaling(blocks)
     except NeuroalignError as error:
-        raise NeuroalignError(f"{recordings.path}, subject {subject}: {error}") from error
+        raise NeuroalignError(f"{recordings.path}, {name}: {error}") from error
 
 
 def _link_others(source: Path, folder: Path) -> None:
