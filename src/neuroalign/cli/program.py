@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from neuroalign import __version__
-from neuroalign.cli import audit, datasets, protocols, runs, simulation, split, tables
+from neuroalign.cli import audit, compare, datasets, protocols, runs, simulation, split, tables
 from neuroalign.cli.arguments import join_listed
 from neuroalign.cli.output import err_console, is_further_process, out_console
 from neuroalign.cli.prepare import prepare
@@ -37,6 +37,7 @@ app.command("audit")(audit.audit_command)
 app.command("evaluate")(runs.evaluate_command)
 app.command("tables")(tables.tables_command)
 app.command("matrix")(tables.matrix_command)
+app.command("compare")(compare.compare_command)
 app.command("decode")(runs.decode_command)
 app.command("encode")(runs.encode_command)
 app.command("convert")(runs.convert_command)

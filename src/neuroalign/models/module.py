@@ -230,8 +230,8 @@ class NeuralModule(nn.Module):
 
 
 def trial_items(recordings: Recordings) -> pd.DataFrame:
-    """Return the item table of embeddings for a view of recordings."""
-    items = recordings.trials.drop(columns=["array_row"]).copy()
+    """Return the item table of embeddings for a view of recordings: which trial each is, too."""
+    items = recordings.trials.copy()
     items.insert(0, "kind", recordings.modality)
     return items
 
