@@ -549,10 +549,10 @@ def interrupted(process: Process) -> None:
 
 
 def test_ctrl_c_while_preparing(tmp_path: Path, start: Callable[..., Process]) -> None:
-    people, volumes, voxels = 120, 24, 20
+    people, volumes, voxels = 4, 24, 20
     (tmp_path / "scans").mkdir()
-    signals = np.random.default_rng(0).normal(size=(volumes, voxels)).astype("f4")
-    np.save(tmp_path / "scans" / "bold.npy", np.tile(signals, (people, 1)))
+    signals = np.random.default_rng(0).normal(size=(people * volumes, voxels)).astype("f4")
+    np.save(tmp_path / "scans" / "bold.npy", signals)
     pd.DataFrame(
         {
             "subject": np.repeat([f"s{i}" for i in range(people)], volumes),
@@ -560,9 +560,17 @@ def test_ctrl_c_while_preparing(tmp_path: Path, start: Callable[..., Process]) -
             "label": np.tile(["face", "house"], people * volumes // 2),
         }
     ).to_csv(tmp_path / "scans" / "volumes.tsv", sep="\t", index=False)
-    moment = Moment("open", "*/.out.partial-*/signals/*.npy", count=100)
+    moment = Moment("open", "*/people/.s2*.npy")
     interrupted(start(*prepare(tmp_path / "scans"), moment=moment))
-    assert [p.name for p in tmp_path.iterdir()] == ["scans"]
+    assert {p.name for p in tmp_path.iterdir()} == {"scans", ".out.unfinished"}
+    kept = tmp_path / ".out.unfinished"
+    assert sorted(p.name for p in (kept / "people").iterdir()) == ["s0", "s1"]
+    assert neuroalign(*prepare(tmp_path / "scans")) == 0  # goes on where it was
+    expected = tmp_path / "expected"
+    (tmp_path / "out").rename(expected)
+    assert neuroalign(*prepare(tmp_path / "scans")) == 0
+    assert listing(tmp_path / "out") == listing(expected)
+    assert {p.name for p in tmp_path.iterdir()} == {"scans", "out", "expected"}
 
 
 def test_ctrl_c_while_embedding(tmp_path: Path, start: Callable[..., Process]) -> None:

@@ -23,6 +23,7 @@ _SHIPPED: dict[str, str] = {
     "nsd": "neuroalign.recordings.readers.nsd:NsdReader",
     "bids": "neuroalign.recordings.readers.bids:BidsReader",
     "epochs": "neuroalign.recordings.readers.epochs:EpochsReader",
+    "arrays": "neuroalign.recordings.readers.arrays:ArraysReader",
 }
 
 
