@@ -141,8 +141,8 @@ class StagedPart:
                 )
                 for begin, stop in spans
             ]
-            block = np.concatenate(read).reshape(-1, *shape[1:])
-            if near:
+            block = (read[0] if near else np.concatenate(read)).reshape(-1, *shape[1:])
+            if near and not np.array_equal(wanted, np.arange(first, last)):
                 block = block[wanted - first]
             yield block, self.trials.iloc[start : start + size]
 

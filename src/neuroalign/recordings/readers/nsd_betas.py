@@ -20,7 +20,8 @@ from neuroalign.recordings.readers.nsd_design import TRIALS
 PER_PERCENT = 300
 KEY = "betas"
 NIFTI, HDF5 = ".nii.gz", ".hdf5"
-_BLOCK_BYTES = 32 * 2**20
+_BLOCK_BYTES = 8 * 2**20
+_READ_AHEAD = 4096
 
 Betas = npt.NDArray[np.int16]
 
@@ -148,8 +149,11 @@ class _Hdf5:
             import h5py
         except ImportError as error:
             raise MissingDependencyError("h5py", "fmri", "Reading HDF5 betas") from error
+        # HDF5 would read ahead of each row of voxels, most of which are outside the mask.
+        access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+        access.set_sieve_buf_size(_READ_AHEAD)
         try:
-            self._file = h5py.File(path, "r")
+            self._file = h5py.File(h5py.h5f.open(bytes(path), h5py.h5f.ACC_RDONLY, fapl=access))
         except OSError as error:
             raise NeuroalignError(
                 f"it cannot be opened as HDF5 ({error}): cut short or damaged"
@@ -198,6 +202,7 @@ def _check_dtype(dtype: np.dtype[Any]) -> None:
 
 def _read_hdf5(dataset: Any, region: Region) -> Betas:
     x, y, z = np.unravel_index(region.index, region.shape)
+    len_x = region.shape[0]
     betas = np.empty((TRIALS, len(region.index)), np.int16)
     if dataset.chunks is not None and dataset.chunks[1:] == (1, 1, 1):
         # As published: only the chunks of the mask's voxels are read, neighbours at once.
@@ -208,17 +213,19 @@ def _read_hdf5(dataset: Any, region: Region) -> Betas:
             first = row[0]
             betas[:, row] = dataset[:, z[first], y[first], x[first] : x[first] + len(row)]
         return betas
+    low, high = int(y.min()), int(y.max()) + 1
+    memory = np.empty(0, np.int16)
     for trials, depth, voxels in _blocks(dataset, z):
-        low, high = y[voxels].min(), y[voxels].max() + 1
-        block = dataset[trials, depth, low:high]
-        flat = np.ravel_multi_index(
-            (z[voxels] - depth.start, y[voxels] - low, x[voxels]), block.shape[1:]
-        )
-        taken = block.reshape(len(block), -1)
-        if len(voxels) == len(region.index):
-            np.take(taken, flat, axis=1, out=betas[trials], mode="clip")
-        else:
-            betas[trials, voxels] = taken[:, flat]
+        shape = (trials.stop - trials.start, depth.stop - depth.start, high - low, len_x)
+        # The same memory again: fresh pages would cost as much as the reading.
+        if memory.size < np.prod(shape):
+            memory = np.empty(np.prod(shape), np.int16)
+        block = memory[: np.prod(shape)].reshape(shape)
+        dataset.read_direct(block, np.s_[trials, depth, low:high])
+        place = (z[voxels] - depth.start, y[voxels] - low, x[voxels])
+        flat = np.ravel_multi_index(place, shape[1:])
+        taken = np.take(block.reshape(len(block), -1), flat, axis=1)
+        betas[(trials, voxels) if len(voxels) < len(x) else trials] = taken
     return betas
 
 

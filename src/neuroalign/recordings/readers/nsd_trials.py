@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,14 +20,14 @@ from neuroalign.recordings.readers.nsd_design import SHOWN, read_info, stimulus_
 from neuroalign.recordings.readers.nsd_files import BRICK
 from neuroalign.recordings.schema import Dropped, RecordingsInfo, Step
 from neuroalign.recordings.writer import RecordingsWriter
-from neuroalign.signals.scaling import Scaling, fit_scaling
 
 if TYPE_CHECKING:
     from neuroalign.recordings.readers.nsd import NsdOptions
 
 #: In percent signal change; betas of the published files vary by about 1 to 3.
 _USUAL_SPREAD = (0.05, 50.0)
-_BLOCK = 64
+_BLOCK_BYTES = 8 * 2**20
+_AT_ONCE = 32
 _MOST_AVERAGED_BYTES = 128 * 2**20
 
 Signals = npt.NDArray[np.float32]
@@ -36,12 +36,12 @@ Signals = npt.NDArray[np.float32]
 def odd_values(name: str, betas: Betas) -> Iterator[Finding]:
     """Find what is odd about the betas of a session, as stored; shape (trials, voxels)."""
     limits = np.iinfo(np.int16)
-    cut = int(((betas == limits.min) | (betas == limits.max)).sum())
-    if cut:
+    if betas.min() == limits.min or betas.max() == limits.max:
+        cut = int(((betas == limits.min) | (betas == limits.max)).sum())
         what = f"value(s) at the limit of int16: cut off, not {limits.max / PER_PERCENT:.0f} %"
         yield Finding(name, f"{cut} {what}", "warning", cut)
-    # Every tenth voxel tells as much, and takes a tenth of the time.
-    spread = float(np.median(betas[:, ::10].std(axis=0, dtype=np.float32))) / PER_PERCENT
+    # Every tenth trial tells as much, and takes a tenth of the time.
+    spread = float(np.median(betas[::10].std(axis=0, dtype=np.float32))) / PER_PERCENT
     if not _USUAL_SPREAD[0] <= spread <= _USUAL_SPREAD[1]:
         yield Finding(
             name,
@@ -188,24 +188,49 @@ def finish_person(
         writer.add_array("ncsnr", subject, np.where(np.isfinite(ratio) & (ratio > 0), ratio, 0))
 
 
-def _scaling(session: StagedPart, voxels: npt.NDArray[np.int64] | None) -> Scaling:
+@dataclass(frozen=True, eq=False)
+class _Scaling:
+    """Mean and standard deviation of the voxels over a session's training trials."""
+
+    mean: Signals
+    scale: Signals
+
+    def apply(self, signals: Signals) -> None:
+        """Standardise trials in place."""
+        signals -= self.mean
+        signals /= self.scale
+
+
+def _scaling(session: StagedPart, voxels: npt.NDArray[np.int64] | None) -> _Scaling:
     training = replace(session, trials=session.trials[session.trials["split"] == "train"])
-    return fit_scaling(signals for signals, _ in _scaled(training, None, voxels))
+    # Plain sums will do: betas are of the size of their spread, and sums are of 64 bits.
+    sums, squares = np.zeros(1), np.zeros(1)
+    for signals, _ in _scaled(training, None, voxels):
+        for start in range(0, len(signals), _AT_ONCE):
+            some = signals[start : start + _AT_ONCE].astype(np.float64)
+            sums = sums + some.sum(axis=0)
+            squares = squares + np.einsum("ij,ij->j", some, some)
+    mean = sums / len(training.trials)
+    scale = np.sqrt(squares / len(training.trials) - mean**2)
+    return _Scaling(mean.astype(np.float32), scale.astype(np.float32))
 
 
 def _scaled(
-    session: StagedPart, scaling: Scaling | None, voxels: npt.NDArray[np.int64] | None
+    session: StagedPart, scaling: _Scaling | None, voxels: npt.NDArray[np.int64] | None
 ) -> Iterator[tuple[Signals, pd.DataFrame]]:
     """Yield the trials of a session block by block: kept voxels, scaled."""
-    for signals, trials in session.blocks(_BLOCK):
+    width = int(session.facts["voxels"])
+    for signals, trials in session.blocks(max(1, _BLOCK_BYTES // (4 * width))):
         chosen = signals if voxels is None else signals[:, voxels]
-        yield chosen if scaling is None else scaling.apply(chosen), trials
+        if scaling is not None:
+            scaling.apply(chosen)
+        yield chosen, trials
 
 
 def _write_averages(
     subject: str,
     sessions: Sequence[StagedPart],
-    scalings: Sequence[Scaling | None],
+    scalings: Sequence[_Scaling | None],
     voxels: npt.NDArray[np.int64] | None,
     writer: RecordingsWriter,
 ) -> None:
