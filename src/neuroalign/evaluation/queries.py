@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from neuroalign.errors import NeuroalignError
+from neuroalign.evaluation.asked import USUAL, Asked, Metric
 from neuroalign.evaluation.chance import chance_class_accuracy, chance_median_rank
 from neuroalign.evaluation.influence import GalleryInfluence
 from neuroalign.evaluation.metrics import class_accuracy
-from neuroalign.evaluation.pairs import Block, Cosines, PairScores, pair_scores
+from neuroalign.evaluation.pairs import Cosines, PairScores, pair_scores
+from neuroalign.evaluation.passes import Found, RankPass
 from neuroalign.evaluation.per_query import GalleryValues, QueryValues, compare, joined
 from neuroalign.evaluation.ranks import Ranks, RightCandidates, Values
 from neuroalign.evaluation.retrieved import FirstRetrieved, judge_vectors
 from neuroalign.retrieval.embeddings import Embeddings
 from neuroalign.retrieval.gallery import same_space
 
-Blocks = Iterable[tuple[slice, npt.NDArray[np.floating]]]
 Codes = npt.NDArray[np.int64]
 
 __all__ = [
@@ -39,32 +40,6 @@ __all__ = [
     "retrieval_values",
     "unit_keys",
 ]
-Metric = Literal[
-    "top1",
-    "top5",
-    "class_top1",
-    "class_top5",
-    "class_accuracy",
-    "balanced_accuracy",
-    "two_way_embedding",
-    "two_way_retrieved",
-    "median_rank",
-    "mean_reciprocal_rank",
-    "class_average_precision",
-    "k_way",
-    "k_way_resampled",
-]
-#: What is computed unless a protocol says otherwise.
-USUAL: tuple[Metric, ...] = (
-    "top1",
-    "top5",
-    "class_top1",
-    "class_top5",
-    "class_accuracy",
-    "balanced_accuracy",
-    "two_way_embedding",
-    "two_way_retrieved",
-)
 #: Metrics that the ranks of the right pictures determine ...
 BY_ITEM: Mapping[str, Callable[[Ranks], Values]] = {
     "top1": lambda r: r.top_k(1),
@@ -78,26 +53,6 @@ BY_CLASS: Mapping[str, Callable[[Ranks], Values]] = {
     "class_top5": lambda r: r.top_k(5),
     "class_average_precision": Ranks.average_precision,
 }
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What is asked of a retrieval.
-
-    Attributes
-    ----------
-    metrics : those to compute, as far as the items allow
-    ties : `shared`: the mean over the orders of equal scores; `last`: right ones come last
-    k, resamples, draw_seed : the k-way choice (see `Ranks.k_way_resampled`)
-    by_person : people are a second level of chance in intervals
-    """
-
-    metrics: tuple[Metric, ...] = USUAL
-    ties: Literal["shared", "last"] = "shared"
-    k: int = 2
-    resamples: int = 30
-    draw_seed: int = 0
-    by_person: bool = False
 
 
 def retrieval_values(
@@ -183,8 +138,8 @@ def query_values(
             "the picture is not known" if items is None else "no picture is on both sides"
         )
     passes = [
-        _Pass(by_item, {m: f for m, f in BY_ITEM.items() if m in wanted}, asked),
-        _Pass(by_class, {m: f for m, f in BY_CLASS.items() if m in wanted}, asked),
+        RankPass(by_item, {m: f for m, f in BY_ITEM.items() if m in wanted}, asked),
+        RankPass(by_class, {m: f for m, f in BY_CLASS.items() if m in wanted}, asked),
     ]
     shared = passes[0] if by_item is not None else passes[1]
     if "two_way_embedding" in wanted:
@@ -213,7 +168,7 @@ def query_values(
             usable = by_class.usable[block.part]
             by_recording.add(block.exact[usable], classes[0][block.part][usable])
 
-    found = _Found(n_queries, n_gallery, clusters, queries if asked.by_person else None)
+    found = Found(n_queries, n_gallery, clusters, queries["subject"], by_person=asked.by_person)
     for each in passes:
         each.report(found, note if each is shared else "")
     if "median_rank" in found.metrics and items is not None:
@@ -242,102 +197,6 @@ def query_values(
             "class, and no picture embeddings were given to compare them by."
         )
     return {m: found.metrics[m] for m in asked.metrics if m in found.metrics}
-
-
-class _Pass:
-    """The metrics that the ranks of right candidates determine, as blocks of scores pass by."""
-
-    def __init__(
-        self,
-        right: RightCandidates | None,
-        functions: Mapping[str, Callable[[Ranks], Values]],
-        asked: Asked,
-    ) -> None:
-        self.right, self.functions, self.keep = right, dict(functions), False
-        self._asked = asked
-        self._values: dict[str, Values] = {}
-        self._kept: list[Ranks] = []
-
-    def add(self, block: Block) -> None:
-        """Take in the scores of some queries."""
-        assert self.right is not None
-        ranks = self.right.ranks(block)
-        if self._asked.ties == "last":
-            ranks = ranks.last()
-        usable = self.right.usable[block.part]
-        ranks = ranks.take(usable)
-        for metric, function in self.functions.items():
-            values = self._values.setdefault(metric, np.full(len(self.right.usable), np.nan))
-            values[block.rows[usable]] = function(ranks)
-        if self.keep:
-            self._kept.append(ranks)
-
-    def report(self, found: _Found, note: str) -> None:
-        """Hand over the values with their chance levels: those of equal scores."""
-        right = self.right
-        assert right is not None
-        random = right.tied_ranks().take(right.usable)
-        for metric, function in self.functions.items():
-            k = {"top5": 5, "class_top5": 5}.get(metric, 1)
-            if k >= found.n_gallery:
-                continue
-            chance = np.full(len(right.usable), np.nan)
-            chance[right.usable] = function(random)
-            pairwise = metric in ("two_way_embedding", "k_way")
-            found.add(metric, self._values[metric], chance, right.usable, note if pairwise else "")
-        if self.keep:
-            asked = self._asked
-            values = np.full(len(right.usable), np.nan)
-            values[right.usable] = Ranks.join(self._kept).k_way_resampled(
-                asked.k,
-                resamples=asked.resamples,
-                seed=asked.draw_seed,
-                keys=found.clusters[right.usable],
-            )
-            found.add("k_way_resampled", values, 1 / asked.k, right.usable, note)
-
-
-class _Found:
-    """The metrics of one retrieval, as they are found."""
-
-    def __init__(
-        self,
-        n_queries: int,
-        n_gallery: int,
-        clusters: npt.NDArray[Any],
-        people: pd.DataFrame | None,
-    ) -> None:
-        self.n_queries, self.n_gallery, self.clusters = n_queries, n_gallery, clusters
-        self.people: npt.NDArray[Any] | None = None
-        if people is not None and people["subject"].notna().all():
-            self.people = people["subject"].astype(str).to_numpy(str)
-        self.metrics: dict[str, QueryValues] = {}
-
-    def add(
-        self,
-        metric: str,
-        values: Values,
-        chance: Values | float,
-        usable: npt.NDArray[np.bool_],
-        note: str = "",
-        balance: Codes | None = None,
-    ) -> None:
-        """Keep the values of the usable queries, and say so where they are not all."""
-        rows = np.flatnonzero(usable)
-        if len(rows) < self.n_queries:
-            rest = f"the other {self.n_queries - len(rows)} have no right candidate"
-            note = f"{note}; {rest}" if note else rest
-        self.metrics[metric] = QueryValues(
-            metric,
-            rows,
-            values[rows],
-            np.broadcast_to(np.asarray(chance, np.float64), self.n_queries)[rows],
-            self.clusters[rows],
-            self.n_gallery,
-            note,
-            None if balance is None else balance[rows],
-            people=None if self.people is None else self.people[rows],
-        )
 
 
 def _first_retrieved(
