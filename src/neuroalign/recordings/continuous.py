@@ -28,6 +28,7 @@ from neuroalign.signals.preprocessing import Preprocessing, preprocess_run
 #: Preprocessed numbers are kept in units of about 1: volts and teslas would underflow float16.
 UNITS = {"eeg": ("µV", 1e6), "meg": ("fT", 1e15)}
 _MOST_INTERPOLATED = 0.1
+_AIMLESS, _TIMELESS = "event(s) with neither class nor picture", "event(s) without an onset"
 _BLOCK_BYTES = 2**25
 
 
@@ -98,6 +99,9 @@ def stage_run(
         findings = list(seen.findings)
         bad = [f for f in findings if f.severity == "error" and f.channel in raw.ch_names]
         names = list(dict.fromkeys(str(f.channel) for f in bad))
+        findings += [
+            Finding(name, d.reason, "warning", d.trials) for d in dropped if d.reason == _AIMLESS
+        ]
         reach = cutting.settings.reach(sfreq)
         reason = ""
         if len(trials) < cutting.min_trials:
@@ -180,9 +184,9 @@ def _select(
     dropped = [
         Dropped(where=name, trials=int(mask.sum()), reason=reason)
         for mask, reason in (
-            (unlabelled, "event(s) with neither class nor picture"),
+            (unlabelled, _AIMLESS),
             (unwanted, f"not of the classes {', '.join(cutting.classes or ())}"),
-            (timeless, "event(s) without an onset"),
+            (timeless, _TIMELESS),
         )
         if mask.any()
     ]

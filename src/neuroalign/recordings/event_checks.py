@@ -135,10 +135,6 @@ def _columns(events: pd.DataFrame, onsets: Floats, sfreq: float, where: str) -> 
                 "warning",
                 int(apart.sum()),
             )
-    if "duration" in events:
-        durations = pd.to_numeric(events["duration"], errors="coerce").to_numpy(np.float64)
-        if (negative := durations < 0).any():
-            yield Finding(where, "event(s) of negative duration", "warning", int(negative.sum()))
     if "trial_type" in events and "value" in events:
         pairs = events[["trial_type", "value"]].dropna().drop_duplicates()
         twice = pairs["value"].duplicated(keep=False)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import scipy.signal
 
 from neuroalign.recordings.copies import MarkMaker, OutlineMaker, marks_as_text
 from neuroalign.recordings.event_checks import inspect_events
@@ -184,7 +183,7 @@ def _channel(
         spread,
         np.ptp(whole, axis=1) if len(whole) else np.zeros(0),
         len(np.unique(signal[:20_000])),
-        max((_hum(signal, sfreq, line) for line in lines), default=0.0),
+        _hum(signal, sfreq, lines),
     )
 
 
@@ -297,17 +296,24 @@ def _inspect_hum(
         )
 
 
-def _hum(signal: Floats, sfreq: float, line: float) -> float:
-    """Return the power around `line` Hz against that of the bands beside it."""
+def _hum(signal: Floats, sfreq: float, lines: Sequence[float]) -> float:
+    """Return the power around the mains frequency against that of the bands beside it."""
     length = round(2 * sfreq)
-    if line + 6 > sfreq / 2 or len(signal) < 4 * length:
+    if len(signal) < 4 * length:
         return 0.0
     middle = len(signal) // 2
     stretch = signal[max(0, middle - 30 * length) : middle + 30 * length]
-    frequencies, power = scipy.signal.welch(stretch, sfreq, nperseg=length)
-    apart = np.abs(frequencies - line)
-    beside = power[(apart >= 2) & (apart <= 5)].mean()
-    return float(power[apart <= 1].mean() / beside) if beside > 0 else 0.0
+    pieces = stretch[: len(stretch) // length * length].reshape(-1, length)
+    pieces = (pieces - pieces.mean(axis=1, keepdims=True)) * np.hanning(length)
+    power = (np.abs(np.fft.rfft(pieces, axis=1)) ** 2).mean(axis=0)
+    frequencies = np.fft.rfftfreq(length, 1 / sfreq)
+    found = 0.0
+    for line in lines:
+        apart = np.abs(frequencies - line)
+        beside = power[(apart >= 2) & (apart <= 5)]
+        if line + 6 <= sfreq / 2 and beside.sum() > 0:
+            found = max(found, float(power[apart <= 1].mean() / beside.mean()))
+    return found
 
 
 def _shared_limits(channels: Sequence[_Channel], samples: int) -> frozenset[float]:

@@ -88,6 +88,8 @@ def choose(
         dropped += [Dropped.model_validate(d) for d in facts["left_out"]]
         if facts["unusable"]:
             dropped.append(Dropped(where=name, trials=facts["trials"], reason=facts["unusable"]))
+            what = f"left out: {facts['unusable']}"
+            findings.append(Finding(name, what, "warning", facts["trials"]))
             continue
         if not channels:
             channels = tuple(Channel.model_validate(c) for c in facts["channels"])
@@ -96,6 +98,7 @@ def choose(
         if lacking := [n for n in wanted if n not in names]:
             reason = f"lacks the channel(s) {', '.join(lacking)} that earlier runs have"
             dropped.append(Dropped(where=name, trials=facts["trials"], reason=reason))
+            findings.append(Finding(name, f"left out: {reason}", "warning", facts["trials"]))
             continue
         if extra := [n for n in names if n not in wanted]:
             what = f"further channels left out: {', '.join(extra)}"
@@ -114,6 +117,7 @@ def choose(
         if len(trials) < min_trials:
             reason = f"{len(trials)} trial(s) left after rejection, fewer than {min_trials}"
             dropped.append(Dropped(where=name, trials=len(trials), reason=reason))
+            findings.append(Finding(name, f"left out: {reason}", "warning", len(trials)))
             continue
         interpolated += bool(facts["interpolated"])
         table = trials.assign(session=run.session, run=_run_name(run))

@@ -188,8 +188,9 @@ class BidsReader(Reader):
         except NeuroalignError:
             raise
         except Exception as error:
+            words = str(error).rstrip(".") or type(error).__name__
             raise NeuroalignError(
-                f"{path} cannot be read: {str(error).rstrip('.')}. Repair or copy "
+                f"{path} cannot be read: {words}. Repair or copy "
                 "the file again, or leave this person out (`subjects`)."
             ) from error
         return replace(staged, findings=(*findings, *staged.findings))

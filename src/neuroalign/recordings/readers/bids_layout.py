@@ -240,8 +240,12 @@ def _check_events(name: str, path: Path, columns: Sequence[str]) -> Iterator[Fin
             "fatal",
             len(events),
         )
-    if np.isinf(events["onset"]).any():
-        yield Finding(name, "infinite onsets", "warning", int(np.isinf(events["onset"]).sum()))
+    if "duration" in events:
+        durations = pd.to_numeric(events["duration"], errors="coerce")
+        if (negative := int((durations < 0).sum())) > 0:
+            yield Finding(name, f"event(s) of negative duration in {path.name}", "fatal", negative)
+    if (endless := int(np.isinf(events["onset"]).sum())) > 0:
+        yield Finding(name, f"infinite onset(s) in {path.name}", "fatal", endless)
 
 
 def _check_brainvision(name: str, path: Path) -> Iterator[Finding]:

@@ -67,7 +67,7 @@ def _check_participants(root: Path) -> Iterator[Finding]:
     table = _read(path)
     if table is None or "participant_id" not in table:
         what = "participants.tsv is not a table with a column participant_id"
-        yield Finding(root.name, what, "warning", 1)
+        yield Finding(root.name, what, "fatal", 1)
         return
     listed = table["participant_id"].dropna().astype(str).tolist()
     present = {p.name for p in root.glob("sub-*") if p.is_dir()}
