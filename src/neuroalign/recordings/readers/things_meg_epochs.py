@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,13 @@ from neuroalign.signals.filtering import resample_signals
 
 FOLDER = Path("derivatives", "preprocessed")
 _BLOCK = 96  # 96 x 271 x 281 float64 are 58 MB
-_USUAL_SD = (0.05, 100.0)
+_USUAL_RMS = (0.05, 100.0)
+_REF_FILE_NAME = 118  # the FIF tag that holds the name of the next split part
+_NEXT_FILE = re.compile(r"FIFF_REF_FILE_NAME \(.*?\) +=\s+(.+) \.\.\. str len=")
+_HINT = (
+    "Copy or download it again; all parts of a person are needed (preprocessed_P1-epo.fif, "
+    "-epo-1.fif, ...)."
+)
 
 
 def first_part(folder: Path, number: int) -> Path:
@@ -40,31 +48,25 @@ def first_part(folder: Path, number: int) -> Path:
     return folder / FOLDER / f"preprocessed_P{number}-epo.fif"
 
 
-def split_parts(first: Path) -> tuple[Path, ...]:
-    """Return the split parts that are there, in their order."""
-    stem = first.name.removesuffix(".fif")
-    numbered = [
-        (int(tail), path)
-        for path in first.parent.glob(f"{stem}-*.fif")
-        if (tail := path.name[len(stem) + 1 : -len(".fif")]).isdigit()
-    ]
-    own = (first,) if first.exists() else ()
-    return (*own, *(path for _, path in sorted(numbered)))
-
-
 def plan_person(folder: Path, number: int, options: MegOptions, published: Published) -> Plan:
     """List the sessions of a person as parts, and all that headers and metadata have wrong."""
     name, first = f"P{number}", first_part(folder, number)
-    files = split_parts(first)
-    if not files:
+    others = sorted(first.parent.glob(f"{first.stem}-[0-9]*.fif"))
+    if not first.is_file():
         what = f"{first.relative_to(folder)} is not there"
+        what += f" ({len(others)} later part(s) are)" if others else ""
         return Plan((), (Finding(name, what, "fatal", 1),))
     where = f"{name} ({first.name})"
     try:
+        files = split_parts(first)
         epochs, said = open_epochs(first)
     except NeuroalignError as error:
         return Plan((), (Finding(where, str(error), "fatal", 1),))
     found = [Finding(where, text, "warning", 1) for text in said]
+    strays = [path.name for path in others if path not in files]
+    if strays:
+        what = f"{len(strays)} file(s) belong to no chain of split parts: {', '.join(strays[:4])}"
+        found.append(Finding(name, what, "warning", len(strays)))
     found += _shape(epochs, where, published, incomplete=options.incomplete)
     person = _trials(epochs, where, published)
     found += person.findings
@@ -154,8 +156,45 @@ def epochs_steps(options: MegOptions) -> tuple[Step, ...]:
     return tuple(done)
 
 
+def split_parts(first: Path) -> tuple[Path, ...]:
+    """Follow the chain of split parts: each names the next one in its last block.
+
+    Raises
+    ------
+    NeuroalignError
+        A part is missing, cut off or no FIF file, or names an earlier one as its next.
+    """
+    files = [first]
+    while True:
+        with _damage_named(files[-1].name) as said:
+            shown = mne.io.show_fiff(
+                files[-1],
+                tag=_REF_FILE_NAME,
+                read_limit=2_000,
+                max_str=1_000,
+                output=list,
+                verbose="warning",
+            )
+        _refuse_cut(said, files[-1].name)
+        named = [match[1] for line in shown if (match := _NEXT_FILE.search(line))]
+        if not named:
+            return tuple(files)
+        following = first.parent / named[-1]
+        if following in files:
+            raise NeuroalignError(
+                f"the split part {files[-1].name} names {following.name} as the next one, which "
+                f"comes before it: one part was copied over another. {_HINT}"
+            )
+        if not following.is_file():
+            raise NeuroalignError(
+                f"the split part {following.name} is missing: {files[-1].name} goes on in it. "
+                f"{_HINT}"
+            )
+        files.append(following)
+
+
 def open_epochs(first: Path) -> tuple[Any, list[str]]:
-    """Open the chain of split parts without reading signals.
+    """Open all split parts without reading signals.
 
     Returns
     -------
@@ -168,30 +207,32 @@ def open_epochs(first: Path) -> tuple[Any, list[str]]:
     NeuroalignError
         A part is missing, cut off or no epochs file.
     """
-    hint = (
-        "Copy or download it again; all parts of a person are needed (preprocessed_P1-epo.fif, "
-        "-epo-1.fif, ...)."
-    )
+    with _damage_named(f"{first.name} or a part that follows it") as said:
+        epochs = mne.read_epochs(first, proj=False, preload=False, verbose="warning")
+    _refuse_cut(said, first.name)
+    return epochs, said
+
+
+@contextmanager
+def _damage_named(files: str) -> Iterator[list[str]]:
+    """Turn all that MNE raises on damaged files into an error, and keep its remarks."""
+    said: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            epochs = mne.read_epochs(first, proj=False, preload=False, verbose="warning")
-        except FileNotFoundError as error:
-            lost = Path(str(error.filename)).name if error.filename else str(error)
+            yield said
+        except Exception as error:
             raise NeuroalignError(
-                f"the split part {lost} is missing: an earlier part names it as the next one. "
-                f"{hint}"
+                f"{files} cannot be read ({type(error).__name__}: {error}). {_HINT}"
             ) from error
-        except Exception as error:  # MNE raises all kinds on damaged files
-            raise NeuroalignError(
-                f"{first.name} or a part that follows it cannot be read "
-                f"({type(error).__name__}: {error}). {hint}"
-            ) from error
-    said = [str(w.message) for w in caught if issubclass(w.category, RuntimeWarning)]
+        finally:
+            said += [str(w.message) for w in caught if issubclass(w.category, RuntimeWarning)]
+
+
+def _refuse_cut(said: list[str], name: str) -> None:
     cut = [text for text in said if "corrupted" in text]
     if cut:
-        raise NeuroalignError(f"a split part is cut off ({cut[0]}). {hint}")
-    return epochs, said
+        raise NeuroalignError(f"{name} or a part that follows it is cut off ({cut[0]}). {_HINT}")
 
 
 def _trials(epochs: Any, where: str, published: Published) -> PersonTrials:
@@ -264,7 +305,7 @@ def _prepared(
 
 
 def _scale(deviation: float, where: str) -> Iterator[Finding]:
-    if not _USUAL_SD[0] <= deviation <= _USUAL_SD[1]:
+    if not _USUAL_RMS[0] <= deviation <= _USUAL_RMS[1]:
         what = (
             f"the signals have a root mean square of {deviation:.3g}, but published epochs are "
             "z-scored to their baseline, so about 1: they are in another unit"

@@ -46,6 +46,12 @@ class Onsets:
     trigger: Times
     findings: tuple[Finding, ...]
 
+    @property
+    def lag_ms(self) -> float | None:
+        """The median distance from the trigger to the sensor's onset; None without either."""
+        lag = self.sensor - self.trigger
+        return float(1000 * np.nanmedian(lag)) if np.isfinite(lag).any() else None
+
 
 def find_onsets(
     raw: Any, events: pd.DataFrame, where: str, use: Literal["sample", "trigger"]

@@ -108,6 +108,7 @@ def stage_run(part: Part, options: RawOptions, published: Published, write: Writ
             "sfreq": cut.sfreq,
             "tmin": round(settings.tmin * cut.sfreq) / cut.sfreq,
             "test_concepts": whole.test_concepts,
+            "lag_ms": onsets.lag_ms,
         },
         dropped=tuple(dropped),
         findings=tuple(found),
@@ -195,8 +196,11 @@ def _open(ds: Path, where: str) -> Any:
 def _header(raw: Any, ds: Path, where: str, published: Published) -> Iterator[Finding]:
     sfreq = float(raw.info["sfreq"])
     if sfreq != published.raw_sfreq:
-        what = f"recorded at {sfreq:g} Hz, published {published.raw_sfreq:g}"
-        yield Finding(where, what, "warning", 1)
+        raise NeuroalignError(
+            f"{where}: {ds.name} says that it was recorded at {sfreq:g} Hz, published "
+            f"{published.raw_sfreq:g}. Onsets are counted in samples, so nothing would be where "
+            "it belongs: the header is damaged or of another recording. Download it again."
+        )
     stored = sum((p.stat().st_size - 8) // (4 * len(raw.ch_names)) for p in ds.glob("*meg4"))
     if stored > raw.n_times:
         what = (

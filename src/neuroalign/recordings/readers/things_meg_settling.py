@@ -23,6 +23,7 @@ from neuroalign.signals.scaling import Scaling, fit_scaling
 
 LICENCE = "CC0 (the recordings; the pictures of THINGS have licences of their own)"
 _MOST_CONSTANT = 0.1
+_MOST_LAG_MS = 50.0
 
 
 class MegOptions(Options):
@@ -84,7 +85,7 @@ def settle(
         dropped += left_out
         findings += _training_count(people[subject], subject, options, published)
     tables = [p.trials for own in people.values() for p in own]
-    findings += _across_people(parts)
+    findings += [*_across_people(parts), *_lags(parts)]
     pictures, about_pictures = _pictures(tables, options.pictures)
     findings += about_pictures
     facts = parts[0].facts
@@ -221,6 +222,21 @@ def _across_people(parts: Sequence[StagedPart]) -> Iterator[Finding]:
             ", ".join(both[:4])
         )
         yield Finding("people together", what, "fatal", len(both))
+
+
+def _lags(parts: Sequence[StagedPart]) -> Iterator[Finding]:
+    """Find runs in which the two witnesses of onsets lie apart in another way than elsewhere."""
+    lags = {p.part.name: p.facts["lag_ms"] for p in parts if p.facts.get("lag_ms") is not None}
+    if not lags:
+        return
+    usual = float(np.median(list(lags.values())))
+    for name, lag in lags.items():
+        if abs(lag - usual) > _MOST_LAG_MS:
+            what = (
+                f"onsets of events.tsv come {lag:.1f} ms after the triggers, in other runs "
+                f"{usual:.1f} ms: the onsets of this run are shifted"
+            )
+            yield Finding(name, what, "warning", 1)
 
 
 def _pictures(
