@@ -19,13 +19,12 @@ from neuroalign.assess import IDEAL, RIDGE, evaluate_run, load_stored, score_sto
 from neuroalign.assess.ceiling_choice import SPLIT_HALVES
 from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.ceilings import OTHER_PEOPLE, OWN_REPEATS
-from neuroalign.evaluation.floors import SIGNAL_BLIND
+from neuroalign.evaluation.floors import SIGNAL_BLIND, UNTRAINED
 from neuroalign.evaluation.items import select_test_items
 from neuroalign.evaluation.scores import Score, read_scores
 from neuroalign.evaluation.tasks import score_retrieval
 from neuroalign.recordings import Recordings
 from neuroalign.retrieval import Embeddings
-from neuroalign.training.untrained import UNTRAINED
 
 MODALITIES = ("eeg", "meg", "fmri")
 TASKS = {
@@ -255,6 +254,59 @@ def test_evaluating_again_gives_the_same_file_and_prints_it(
     for task in ("decoding", "encoding", "conversion"):
         assert f"{task} of simulated recordings" in shown
     assert f"Next: neuroalign report {copy}" in shown
+
+
+def test_scores_come_from_the_stored_embeddings_alone(
+    lab: Laboratory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No model, no recipe, no recordings, no pictures: a folder of embeddings."""
+    shutil.copytree(lab.run / "evaluation", tmp_path / "evaluation")
+    assert neuroalign("evaluate", tmp_path, "--stored") == 0
+    assert (tmp_path / "scores.json").read_bytes() == (lab.run / "scores.json").read_bytes()
+    assert neuroalign("evaluate", tmp_path, "--stored", "--protocol", "paper/encoding") == 0
+    assert "Protocol paper/encoding@1" in plain(capsys.readouterr().out)
+    found = read_scores(tmp_path / "scores" / "paper-encoding.json")
+    assert {(s.task, s.protocol) for s in found} == {("encoding", "paper/encoding@1")}
+    assert {s.subject for s in found} == {"all"}
+    assert all("12 candidate pictures of fmri instead of 982" in s.note for s in found)
+    assert neuroalign("evaluate", tmp_path, "--stored", "--protocol", "nsd/shared-982") == 2
+    assert "12 candidate pictures of fmri instead of 982" in plain(capsys.readouterr().err)
+    assert not (tmp_path / "scores" / "nsd-shared-982.json").exists()
+
+
+def test_a_protocol_of_ones_own_adds_to_what_is_stored(lab: Laboratory, tmp_path: Path) -> None:
+    run = shutil.copytree(lab.run, tmp_path / "run")
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        "{name: pilot, version: 2, title: t, source: s, modalities: [eeg], retrievals: [decoding],"
+        " items: {each: ['by run, stimulus']}, metrics: [top1, median_rank, k_way],"
+        " candidates: {k: 10}, gallery: {pictures: {each: test and never shown}}}"
+    )
+    assert neuroalign("evaluate", run, "--protocol", own) == 0
+    found = read_scores(run / "scores" / "pilot.json")
+    assert {s.protocol for s in found} == {"pilot@2"}
+    never = Embeddings.load(run / "evaluation" / "further-judge.parquet").items["shown"]
+    top1 = one(found, model="default", metric="top1", subject="all")
+    assert top1.n_gallery == 12 + (never == "never").sum() > 12
+    assert (run / "scores.json").read_bytes() == (lab.run / "scores.json").read_bytes()
+    assert evaluation(lab, "pictures").items.equals(
+        Embeddings.load(run / "evaluation" / "pictures.parquet").items
+    )
+    assert neuroalign("evaluate", run, "--stored") == 0
+    assert (run / "scores.json").read_bytes() == (lab.run / "scores.json").read_bytes()
+
+
+def test_protocols_are_listed_and_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert neuroalign("protocols") == 0
+    listed = plain(capsys.readouterr().out)
+    for name in ("default@1", "paper/conversion@1", "things-meg/zero-shot-200@1", "nsd/300-way@1"):
+        assert name in listed
+    assert neuroalign("protocols", "nsd/300-way") == 0
+    assert capsys.readouterr().out.startswith("name: nsd/300-way\nversion: 1\n")
+    assert neuroalign("protocols", "nsd/300-way", "--json") == 0
+    assert json.loads(capsys.readouterr().out)[0]["candidates"]["k"] == 300
+    assert neuroalign("protocols", "nsd/301-way") == 2
+    assert "There is no protocol 'nsd/301-way'" in plain(capsys.readouterr().err)
 
 
 def test_interrupted_it_leaves_the_scores_that_were_there(

@@ -10,7 +10,16 @@ import pytest
 
 from neuroalign.evaluation.paper import PAPER_COLUMN, PAPER_TABLES, published
 from neuroalign.evaluation.scores import Score, read_scores
-from neuroalign.evaluation.tables import display_table, to_csv, to_json, to_markdown, to_text
+from neuroalign.evaluation.tables import (
+    CEILING_COLUMN,
+    P_COLUMN,
+    SHARE_COLUMN,
+    display_table,
+    to_csv,
+    to_json,
+    to_markdown,
+    to_text,
+)
 
 PLAIN = Score(
     "decoding",
@@ -60,8 +69,19 @@ def test_the_papers_numbers_stand_only_in_a_column_named_as_theirs():
 
 def test_empty_optional_columns_are_left_out():
     columns = display_table([PLAIN], paper=False).columns
-    assert not {"ideal observer", "note", PAPER_COLUMN} & set(columns)
-    assert "ideal observer" in display_table(SCORES).columns
+    assert not {P_COLUMN, CEILING_COLUMN, SHARE_COLUMN, "note", PAPER_COLUMN} & set(columns)
+    assert CEILING_COLUMN in display_table(SCORES).columns
+
+
+def test_a_ceiling_names_itself_and_p_values_are_the_corrected_ones():
+    ceiling = {"ceiling": 0.93, "ceiling_name": "own repeats"}
+    share = {"share": 0.25, "share_low": 0.1, "share_high": 0.41}
+    score = replace(PLAIN, **ceiling, **share, p=0.001, p_corrected=0.0042)
+    tiny = replace(PLAIN, p=1e-5, p_corrected=1e-4)
+    table = display_table([score, tiny])
+    assert table[CEILING_COLUMN].tolist() == ["0.930 (own repeats)", ""]
+    assert table[SHARE_COLUMN].tolist() == ["0.25 (0.10 to 0.41)", ""]
+    assert table[P_COLUMN].tolist() == ["0.004", "< 0.001"]
 
 
 def test_text_shows_every_cell_without_markup():

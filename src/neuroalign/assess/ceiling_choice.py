@@ -29,6 +29,8 @@ from neuroalign.evaluation.scores import Score
 
 Ceilings = Mapping[Step, ScoredCeiling]
 SPLIT_HALVES, NCSNR = "split halves", "ncsnr"
+#: The task of scores of the recordings themselves, which no model has a part in.
+RELIABILITY = "reliability"
 
 
 def all_ceilings(stored: Stored, steps: Sequence[Step], protocol: Protocol) -> list[Ceilings]:
@@ -104,7 +106,7 @@ def reliability_scores(stored: Stored, protocol: Protocol) -> list[Score]:
             n = part["n_averaged"]
             count = f"{n.min()}" if n.min() == n.max() else f"{n.min()} to {n.max()}"
             by_halves = Score(
-                task="reliability",
+                task=RELIABILITY,
                 source=modality,
                 target=modality,
                 model=SPLIT_HALVES,

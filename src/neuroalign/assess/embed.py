@@ -14,7 +14,7 @@ from neuroalign.assess.ideal import has_truth
 from neuroalign.assess.stored import TEST, Embedded, ItemSet, LogLikelihoods, Stored
 from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.baselines import embed_with_ridge, fit_ridge
-from neuroalign.evaluation.floors import SIGNAL_BLIND, signal_blind_embeddings
+from neuroalign.evaluation.floors import SIGNAL_BLIND, UNTRAINED, signal_blind_embeddings
 from neuroalign.evaluation.items import TestItems, select_test_items
 from neuroalign.evaluation.protocols import Protocol, of_modality
 from neuroalign.models.bundle import Bundle
@@ -27,7 +27,7 @@ from neuroalign.run import Run
 from neuroalign.simulation.ideal import ideal_scores
 from neuroalign.training.pipeline import targets_of
 from neuroalign.training.targets import Targets
-from neuroalign.training.untrained import UNTRAINED, untrained_bundle
+from neuroalign.training.untrained import untrained_bundle
 
 RIDGE = "ridge per person"
 

@@ -18,6 +18,7 @@ from neuroalign.recordings.container import Recordings
 from neuroalign.retrieval.embeddings import Embeddings
 
 SIGNAL_BLIND = "signal-blind"
+UNTRAINED = "untrained network"
 #: Names (sessions, runs, blocks) up to this many become a feature each; places in time are bumps.
 _NAMED = ("session", "run", "block")
 _BUMPS = 32

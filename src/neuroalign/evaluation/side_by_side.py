@@ -7,9 +7,12 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 from rich.text import Text
 
+from neuroalign.evaluation.ceilings import OTHER_PEOPLE, OWN_REPEATS
+from neuroalign.evaluation.floors import SIGNAL_BLIND, UNTRAINED
 from neuroalign.evaluation.scores import Score
 from neuroalign.evaluation.tables import modality_name
 
+_CEILINGS = (OWN_REPEATS, OTHER_PEOPLE)
 #: The paper's metrics (and some protocols' own) where pictures are known, in this order ...
 PICTURE_METRICS = {
     "top1": "top-1",
@@ -44,14 +47,21 @@ def side_by_side(scores: Sequence[Score]) -> Iterator[Table]:
     """Yield one table a task: a row a metric, a column a model.
 
     A cell holds the score and, below it, its 95 % interval; the column of a paired difference
-    holds the difference.
+    holds the difference. A star: the score is above chance (a difference is none by chance) at
+    p < 0.05, corrected. Floors stand without interval, and of the ceilings only that which stands
+    beside the scores.
     """
     chosen = main_metrics(scores)
     for task in dict.fromkeys(s.task for s in chosen):
         part = [s for s in chosen if s.task == task]
         simulated = " of simulated recordings" if any(s.simulated for s in part) else ""
-        table = Table(title=f"{task}{simulated} (below: 95 % interval)", title_justify="left")
-        models = sorted({s.model for s in part}, key=lambda m: (m.count(" - "), _first(part, m)))
+        title = f"{task}{simulated} (below: 95 % interval; *: p < 0.05, corrected)"
+        table = Table(title=title, title_justify="left")
+        beside = {s.ceiling_name.split(",")[0] for s in part if s.model not in _CEILINGS}
+        models = sorted(
+            {s.model for s in part if s.model not in _CEILINGS or s.model in beside},
+            key=lambda m: (m.count(" - "), _first(part, m)),
+        )
         for name in ("from -> to", "metric", "chance", *models):
             table.add_column(name, justify="left" if name in ("from -> to", "metric") else "right")
         for retrieval in dict.fromkeys(_retrieval(s) for s in part):
@@ -84,7 +94,11 @@ def _cell(score: Score | None) -> str:
     if score is None:
         return ""
     sign = "+" if " - " in score.model else ""
-    return f"{score.value:{sign}.3f}\n{score.low:{sign}.3f}..{score.high:{sign}.3f}"
+    star = "*" if score.p_corrected is not None and score.p_corrected < 0.05 else ""
+    value = f"{score.value:{sign}.3f}{star}"
+    if score.model in (SIGNAL_BLIND, UNTRAINED):
+        return value
+    return f"{value}\n{score.low:{sign}.3f}..{score.high:{sign}.3f}"
 
 
 def _retrieval(score: Score) -> tuple[str, str, str, str]:

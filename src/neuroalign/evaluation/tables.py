@@ -30,17 +30,24 @@ METRIC_NAMES = {
     "k_way_resampled": "k-way, drawn",
     "two_way_embedding": "2-way, from the embedding",
     "two_way_retrieved": "2-way, from the retrieved item",
+    "explainable_variance": "explainable variance",
     "two_way_embedding_normalised": "2-way, from the embedding, normalised",
     "two_way_retrieved_normalised": "2-way, from the retrieved item, normalised",
 }
+#: P-values are one-sided for scores (above chance), two-sided for differences, and corrected over
+#: the cells of a model (see `evaluation.correction`).
+P_COLUMN = "p, corrected"
+CEILING_COLUMN = "ceiling"
+SHARE_COLUMN = "share of the way from chance to ceiling"
+_OPTIONAL = (P_COLUMN, CEILING_COLUMN, SHARE_COLUMN, PAPER_COLUMN, "note")
 _MODALITIES = {"eeg": "EEG", "meg": "MEG", "fmri": "fMRI", "pictures": "pictures"}
 
 
 def display_table(scores: Sequence[Score], *, paper: bool = False) -> pd.DataFrame:
     """Return the table that people read: one row per score, all cells text.
 
-    Columns that would be empty in each row (ceiling, note, the paper's) are left out. Rows stand in
-    the order given.
+    Columns that would be empty in each row (p, ceiling, note, the paper's) are left out. Rows
+    stand in the order given.
 
     Parameters
     ----------
@@ -61,7 +68,9 @@ def display_table(scores: Sequence[Score], *, paper: bool = False) -> pd.DataFra
                 "score": f"{s.value:.3f}",
                 "95 % interval": f"{s.low:.3f} to {s.high:.3f}",
                 "chance": f"{s.chance:.3f}",
-                "ideal observer": "" if s.ceiling is None else f"{s.ceiling:.3f}",
+                P_COLUMN: p_text(s.p_corrected),
+                CEILING_COLUMN: _ceiling(s),
+                SHARE_COLUMN: _share(s),
                 PAPER_COLUMN: "" if theirs is None else f"{theirs.value:.3f}",
                 "queries": str(s.n_queries),
                 "gallery": str(s.n_gallery),
@@ -71,8 +80,27 @@ def display_table(scores: Sequence[Score], *, paper: bool = False) -> pd.DataFra
             }
         )
     table = pd.DataFrame(rows, dtype=str)
-    optional = [c for c in ("ideal observer", PAPER_COLUMN, "note") if c in table]
+    optional = [c for c in _OPTIONAL if c in table]
     return table.drop(columns=[c for c in optional if (table[c] == "").all()])
+
+
+def p_text(p: float | None) -> str:
+    """Return a p-value as tables show it; empty where there is none."""
+    if p is None:
+        return ""
+    return "< 0.001" if p < 0.0005 else f"{p:.3f}"
+
+
+def _ceiling(score: Score) -> str:
+    if score.ceiling is None:
+        return ""
+    return f"{score.ceiling:.3f}" + (f" ({score.ceiling_name})" if score.ceiling_name else "")
+
+
+def _share(score: Score) -> str:
+    if score.share is None:
+        return ""
+    return f"{score.share:.2f} ({score.share_low:.2f} to {score.share_high:.2f})"
 
 
 def to_text(scores: Sequence[Score], *, paper: bool = False, width: int = 160) -> str:
@@ -87,7 +115,7 @@ def rich_table(scores: Sequence[Score], *, paper: bool = False, title: str | Non
     """Return the display table for a rich console."""
     table = display_table(scores, paper=paper)
     drawn = Table(title=title)
-    numbers = {"score", "chance", "ideal observer", PAPER_COLUMN, "queries", "gallery"}
+    numbers = {"score", "chance", P_COLUMN, PAPER_COLUMN, "queries", "gallery"}
     for column in table.columns:
         drawn.add_column(column, justify="right" if column in numbers else "left")
     for row in table.itertuples(index=False):

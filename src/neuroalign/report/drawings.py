@@ -13,6 +13,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from neuroalign.assess import IDEAL
+from neuroalign.evaluation.ceilings import OTHER_PEOPLE, OWN_REPEATS
 from neuroalign.evaluation.scores import Score
 from neuroalign.progress import track
 from neuroalign.report.contents import RunContents, validation_curves
@@ -24,6 +25,7 @@ from neuroalign.report.style import KIND_NAMES, render, svg_uri, webp_uri, write
 from neuroalign.retrieval.embeddings import Embeddings
 from neuroalign.retrieval.gallery import Gallery
 
+_CEILINGS = (IDEAL, OWN_REPEATS, OTHER_PEOPLE)
 EXAMPLES = 3
 
 
@@ -150,9 +152,9 @@ def _charts(
 ) -> Iterator[_Plan]:
     simulated = contents.simulated
     word = " (simulated)" if simulated else ""
-    # The ideal observer is a line, the ceiling of the others; bars of it would say the same.
-    usable = [s for s in scores if not is_difference(s) and s.model != IDEAL]
-    models = [m for m in models if m != IDEAL]
+    # A ceiling is a line above the others; bars of it would say the same.
+    usable = [s for s in scores if not is_difference(s) and s.model not in _CEILINGS]
+    models = [m for m in models if m not in _CEILINGS]
     for task in dict.fromkeys(s.task for s in usable):
         own = [s for s in usable if s.task == task]
         first = leading(own)

@@ -63,8 +63,10 @@ def score_bars(
             if ceilings:
                 axes.plot(ends, [ceilings[0]] * 2, color="#8C6BB1", ls="--", lw=1.1)
         axes.plot([], [], color=INK, ls=":", lw=1.1, label="chance")
-        if any(s.ceiling is not None for s in scores):
-            axes.plot([], [], color="#8C6BB1", ls="--", lw=1.1, label="attainable (ideal observer)")
+        names = dict.fromkeys(s.ceiling_name for s in scores if s.ceiling is not None)
+        if names:
+            label = f"ceiling ({', '.join(filter(None, names)) or 'ideal observer'})"
+            axes.plot([], [], color="#8C6BB1", ls="--", lw=1.1, label=label)
         labels = [
             f"{KIND_NAMES.get(a, a)} → {KIND_NAMES.get(b, b)}"
             + (f"\n{fill(items, 22)}" if several else "")

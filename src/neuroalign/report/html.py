@@ -8,6 +8,9 @@ from html import escape
 from pathlib import Path
 
 from neuroalign.assess import IDEAL, RIDGE
+from neuroalign.assess.ceiling_choice import RELIABILITY
+from neuroalign.evaluation.ceilings import OTHER_PEOPLE, OWN_REPEATS
+from neuroalign.evaluation.floors import SIGNAL_BLIND, UNTRAINED
 from neuroalign.evaluation.paper import PAPER_COLUMN
 from neuroalign.evaluation.scores import Score
 from neuroalign.evaluation.tables import display_table
@@ -67,11 +70,12 @@ def write_report(run: str | Path, beside: Sequence[str | Path] = ()) -> Path:
     others = [read_contents(Path(other)) for other in beside]
     scores = joined_scores(contents, others)
     everyone = [s for s in scores if s.subject == "all"]
-    models = list(dict.fromkeys(s.model for s in everyone if not is_difference(s)))
-    last = {RIDGE: 1, IDEAL: 2}
+    compared = [s for s in everyone if s.task != RELIABILITY]
+    models = list(dict.fromkeys(s.model for s in compared if not is_difference(s)))
+    last = {RIDGE: 1, UNTRAINED: 2, SIGNAL_BLIND: 3, OWN_REPEATS: 4, OTHER_PEOPLE: 5, IDEAL: 6}
     models.sort(key=lambda name: -1 if name == contents.model else last.get(name, 0))
     with atomic_folder(contents.path / "figures", overwrite=True) as folder:
-        drawings = draw_all(contents, others, models, everyone, folder)
+        drawings = draw_all(contents, others, models, compared, folder)
     report = contents.path / "report.html"
     with atomic_file(report) as partial:
         partial.write_text(_document(contents, others, everyone, models, drawings), "utf-8")
@@ -160,8 +164,10 @@ _TASKS = {
 }
 _KEY = (
     "In the column 0 to 1: the dot is the score, the bar its 95 % interval (green where all of it "
-    "lies above chance), the dotted line chance, the violet line what an ideal observer attains "
-    "(known for simulated recordings only)."
+    "lies above chance), the dotted line chance, the violet line the ceiling: what the ideal "
+    "observer attains where recordings are simulated; else how well a person's own repeats (or "
+    "other people) find the picture, which is no bound. The share of the way counts from chance "
+    "to it. p: permutation of labels over pictures, corrected for the cells of this model."
 )
 _THEIRS = (
     " The numbers of Ferrante et al. come from their people, pictures and galleries: they stand "
@@ -240,12 +246,28 @@ def _models(
 ) -> str:
     if not everyone:
         return ""
-    plain = [s for s in everyone if not s.metric.endswith("_normalised")]
+    plain = [s for s in everyone if not s.metric.endswith("_normalised") and s.task != RELIABILITY]
     charts = [d for d in drawings if d.section == "models"]
     caption = f"Models side by side{_simulated(contents)}: score and 95 % interval, all people."
-    return "".join(figure_html(d.uri, d.title, _file(d)) for d in charts) + folded(
-        "All numbers", models_table_html(plain, models, caption)
+    return (
+        "".join(figure_html(d.uri, d.title, _file(d)) for d in charts)
+        + folded("All numbers", models_table_html(plain, models, caption))
+        + _reliability(contents, everyone)
     )
+
+
+def _reliability(contents: RunContents, everyone: Sequence[Score]) -> str:
+    """Return how far the recordings agree with themselves, whatever the model."""
+    found = [s for s in everyone if s.task == RELIABILITY]
+    if not found:
+        return ""
+    table = display_table(found).drop(columns=["task", "metric", "people", "gallery", "chance"])
+    caption = (
+        f"Reliability of the test recordings{_simulated(contents)}: the share of the variance over "
+        "pictures that the picture decides, averaged over features and people."
+    )
+    rows = table.itertuples(index=False, name=None)
+    return folded("Reliability", plain_table_html(caption, list(table.columns), rows))
 
 
 def _people(contents: RunContents) -> str:

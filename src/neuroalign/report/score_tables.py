@@ -7,7 +7,7 @@ from html import escape
 
 from neuroalign.evaluation.paper import PAPER_COLUMN, published
 from neuroalign.evaluation.scores import Score
-from neuroalign.evaluation.tables import METRIC_NAMES
+from neuroalign.evaluation.tables import METRIC_NAMES, p_text
 from neuroalign.report.style import KIND_NAMES
 
 #: What stands for a task where one number must: the paper's own metric first ...
@@ -23,8 +23,10 @@ def score_table_html(scores: Sequence[Score], caption: str) -> str:
     """Return scores of one model as a table: a block a retrieval, a row a metric."""
     theirs = any(_theirs(s, scores) is not None for s in scores)
     ceilings = any(s.ceiling is not None for s in scores)
+    tested = any(s.p_corrected is not None for s in scores)
     heads = ["query → retrieved", "metric", "score", "95 % interval", "0 to 1", "chance"]
-    heads += ["ideal observer"] * ceilings + [PAPER_COLUMN] * theirs + ["queries / gallery"]
+    heads += ["p, corrected"] * tested + ["ceiling", "share of the way"] * ceilings
+    heads += [PAPER_COLUMN] * theirs + ["queries / gallery"]
     body = []
     notes: list[str] = []
     for group in blocks(scores):
@@ -45,8 +47,13 @@ def score_table_html(scores: Sequence[Score], caption: str) -> str:
                 f"<td>{interval_svg(score)}</td>",
                 f'<td class="n">{score.chance:.3f}</td>',
             ]
+            if tested:
+                cells.append(f'<td class="n">{p_text(score.p_corrected) or "-"}</td>')
             if ceilings:
-                cells.append(f'<td class="n">{_number(score.ceiling)}</td>')
+                cells.append(
+                    f'<td class="n">{_under(_number(score.ceiling), score.ceiling_name)}</td>'
+                )
+                cells.append(f'<td class="n">{_share(score)}</td>')
             if theirs:
                 cells.append(f'<td class="n theirs">{_number(paper)}</td>')
             cells.append(f'<td class="n">{score.n_queries} / {score.n_gallery}</td>')
@@ -188,6 +195,16 @@ def _model_cell(score: Score | None) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def _under(text: str, below: str) -> str:
+    return f'{text}<span class="sub">{escape(below)}</span>' if below else text
+
+
+def _share(score: Score) -> str:
+    if score.share is None:
+        return "-"
+    return _under(f"{score.share:.2f}", f"{score.share_low:.2f} to {score.share_high:.2f}")
 
 
 def _footnote(note: str, notes: list[str]) -> str:

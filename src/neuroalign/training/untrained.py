@@ -12,8 +12,6 @@ from neuroalign.models.space import CommonSpace
 from neuroalign.recordings.container import Modality, Recordings
 from neuroalign.training.statistics import fit_standardisation
 
-UNTRAINED = "untrained network"
-
 
 def untrained_bundle(
     recordings: Mapping[Modality, Recordings],
