@@ -49,8 +49,8 @@ def confirm_chance(
     found : mapping from metric to QueryValues
         What `query_values` returned, chance levels among it. The median rank is left out, whose
         chance is not a mean; and class accuracy where classes differ in size: its level is that
-        of a uniform guess, and the mean of few scores is the highest more often than that of
-        many.
+        of a uniform guess, and the mean of few scores is the highest more often than that
+        of many.
     where : str
         What is scored, for the message.
     seed : int
@@ -68,7 +68,8 @@ def confirm_chance(
     chosen[rows] = True
     part = {m: v.among(chosen) for m, v in found.items() if v.level is None}
     part = {m: v for m, v in part.items() if len(v.values)}
-    if gallery["label"].value_counts().nunique() > 1:
+    sizes = gallery["label"].value_counts()
+    if len(sizes) and sizes.max() > sizes.min():
         part.pop("class_accuracy", None)
     matrix = scores.exact_pairs(rows[:, None], np.arange(len(gallery))[None, :])
     drawn: dict[str, list[float]] = {m: [] for m in part}

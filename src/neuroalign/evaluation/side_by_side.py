@@ -98,7 +98,9 @@ def _cell(score: Score | None) -> str:
     value = f"{score.value:{sign}.3f}{star}"
     if score.model in (SIGNAL_BLIND, UNTRAINED):
         return value
-    return f"{value}\n{score.low:{sign}.3f}..{score.high:{sign}.3f}"
+    if sign:
+        return f"{value}\n{score.low:+.2f}..{score.high:+.2f}"
+    return f"{value}\n{score.low:.3f}..{score.high:.3f}"
 
 
 def _retrieval(score: Score) -> tuple[str, str, str, str]:
