@@ -19,6 +19,7 @@ _SHIPPED: dict[str, str] = {
     "imagenet-eeg": "neuroalign.recordings.readers.imagenet_eeg:ImageNetEegReader",
     "things-meg": "neuroalign.recordings.readers.things_meg:ThingsMegReader",
     "things-meg-raw": "neuroalign.recordings.readers.things_meg_raw:ThingsMegRawReader",
+    "things-eeg2": "neuroalign.recordings.readers.things_eeg2:ThingsEeg2Reader",
     "things-fmri": "neuroalign.recordings.readers.things_fmri:ThingsFmri",
     "nsd": "neuroalign.recordings.readers.nsd:NsdReader",
     "bids": "neuroalign.recordings.readers.bids:BidsReader",
