@@ -111,6 +111,19 @@ def held_out(text: str) -> Any:
         return listed(text)
 
 
+def by_person(entries: list[str]) -> dict[str, list[str | Path]]:
+    """Read `sub-01=a-epo.fif`, one entry a file."""
+    paths: dict[str, list[str | Path]] = {}
+    for entry in entries:
+        subject, sign, file = entry.partition("=")
+        if not sign:
+            raise NeuroalignError(
+                f"Expected SUBJECT=FILE, such as sub-01=a-epo.fif; got {entry!r}."
+            )
+        paths.setdefault(subject, []).append(file)
+    return paths
+
+
 def join_listed(arguments: list[str]) -> list[str]:
     """Write `--subjects 1 2 5` as `--subjects 1,2,5`: an option takes one value.
 

@@ -18,12 +18,12 @@ from neuroalign.cli.arguments import (
     Subjects,
     TestRuns,
     ZScore,
+    by_person,
     held_out,
     listed,
     shape,
 )
 from neuroalign.cli.output import say_prepared
-from neuroalign.errors import NeuroalignError
 
 prepare = typer.Typer(no_args_is_help=True, help="Turn recordings of a lab into Recordings.")
 
@@ -150,7 +150,8 @@ def prepare_arrays_command(
 @prepare.command("epochs")
 def prepare_epochs_command(
     files: Annotated[
-        list[str], typer.Argument(help="SUBJECT=FILE-epo.fif, in the order of recording.")
+        list[str],
+        typer.Argument(help="SUBJECT=FILE-epo.fif, in the order of recording; or a folder."),
     ],
     out: Out,
     modality: Annotated[Continuous, typer.Option()] = Continuous.eeg,
@@ -168,16 +169,8 @@ def prepare_epochs_command(
     """Prepare epochs that MNE saved, one file per run and person."""
     from neuroalign.recordings.epochs_file import prepare_epochs
 
-    paths: dict[str, list[str | Path]] = {}
-    for entry in files:
-        subject, sign, file = entry.partition("=")
-        if not sign:
-            raise NeuroalignError(
-                f"Expected SUBJECT=FILE, such as sub-01=a-epo.fif; got {entry!r}."
-            )
-        paths.setdefault(subject, []).append(file)
     recordings = prepare_epochs(
-        paths,
+        Path(files[0]) if len(files) == 1 and Path(files[0]).is_dir() else by_person(files),
         out,
         modality=modality.value,
         label_column=label_column,

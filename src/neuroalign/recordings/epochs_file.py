@@ -17,7 +17,7 @@ from neuroalign.recordings.staging import Features, SingleRun
 
 
 def prepare_epochs(
-    paths: Mapping[str, Sequence[str | Path]],
+    paths: Mapping[str, Sequence[str | Path]] | str | Path,
     out: str | Path,
     *,
     modality: Literal["eeg", "meg"] = "eeg",
@@ -39,9 +39,10 @@ def prepare_epochs(
 
     Parameters
     ----------
-    paths : mapping from subject to epochs files
-        In the order of recording. Each has metadata (one row an epoch); where it has none, the
-        names of the events serve as classes.
+    paths : mapping from subject to epochs files, or a folder
+        In the order of recording. In a folder, `<person>_*-epo.fif` and `<person>/*-epo.fif` are
+        looked for, in the order of their names. Each file has metadata (one row an epoch); where
+        it has none, the names of the events serve as classes.
     out : Path
     modality : {"eeg", "meg"}
     label_column, stimulus_column, split_column : str
@@ -57,9 +58,14 @@ def prepare_epochs(
     """
     if modality not in UNITS:
         raise NeuroalignError(f"`modality` must be 'eeg' or 'meg', got {modality!r}.")
-    files = tuple((s, str(Path(p).absolute())) for s, own in paths.items() for p in own)
-    if not files:
-        raise NeuroalignError("No epochs files were given.")
+    files: tuple[tuple[str, str], ...] = ()
+    if isinstance(paths, (str, Path)):
+        folder = Path(paths)
+    else:
+        files = tuple((s, str(Path(p).absolute())) for s, own in paths.items() for p in own)
+        if not files:
+            raise NeuroalignError("No epochs files were given.")
+        folder = Path(os.path.commonpath([Path(f).parent for _, f in files]))
     options = EpochsOptions(
         files=files,
         modality=modality,
@@ -73,7 +79,6 @@ def prepare_epochs(
         min_trials=min_trials,
         features=features,
     )
-    folder = os.path.commonpath([Path(f).parent for _, f in files])
     return prepare(
         EpochsReader(), folder, out, options=options, jobs=jobs, dask=dask, overwrite=overwrite
     )

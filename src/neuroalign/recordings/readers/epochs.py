@@ -111,10 +111,13 @@ class EpochsReader(Reader):
             own = [f for s, f in given if s == subject]
             for number, path in enumerate(own, start=1):
                 run = Run(subject, run=f"{number:02d}")
-                findings += _check_file(run.name, path)
+                trials, damage = _count(run.name, path, chosen.modality)
+                findings += damage
                 where = {"path": str(path), "run": run.run}
                 files = _split_parts(path) if path.is_file() else ()
-                parts.append(Part(subject, run.name, files, 0, where))
+                parts.append(Part(subject, run.name, files, trials, where))
+        if not chosen.files:
+            findings += _orphans(folder)
         return Plan(tuple(parts), tuple(findings))
 
     def stage(self, part: Part, options: Options, write: Write) -> Staged:
@@ -134,10 +137,11 @@ class EpochsReader(Reader):
         for data in _blocks(epochs, kept, used.ch_names, path):
             inspector.add(data)
             write((data * UNITS[modality][1]).astype(np.float32))
-        dropped = []
+        dropped, findings = [], [*inspector.findings(), *_bads(used, part.name)]
         if aimless.any():
-            reason = "event(s) with neither class nor picture"
-            dropped = [Dropped(where=part.name, trials=int(aimless.sum()), reason=reason)]
+            count, reason = int(aimless.sum()), "event(s) with neither class nor picture"
+            dropped = [Dropped(where=part.name, trials=count, reason=reason)]
+            findings.append(Finding(part.name, reason, "warning", count))
         facts = {
             "modality": modality,
             "sfreq": float(epochs.info["sfreq"]),
@@ -149,8 +153,7 @@ class EpochsReader(Reader):
             "usual_range": inspector.usual_range(),
             "file": path.name,
         }
-        findings = (*inspector.findings(), *_bads(used, part.name))
-        return Staged(trials.iloc[kept], facts, tuple(dropped), findings)
+        return Staged(trials.iloc[kept], facts, tuple(dropped), tuple(findings))
 
     def settle(self, parts: Sequence[StagedPart], options: Options) -> Settled:
         """Check that files agree, and hold out test trials."""
@@ -218,7 +221,7 @@ def _in_folder(folder: Path) -> list[tuple[str, Path]]:
     found = []
     for path in sorted([*folder.glob("*epo.fif*"), *folder.glob("*/*epo.fif*")]):
         match = _PATTERN.fullmatch(path.name)
-        if match and path.is_file():
+        if match:
             own = path.parent.name if path.parent != folder else match["start"].split("_")[0]
             found.append((own, path))
     return found
@@ -231,31 +234,41 @@ def _split_parts(path: Path) -> tuple[Path, ...]:
     return (path, *sorted(more))
 
 
-def _check_file(name: str, path: Path) -> Iterator[Finding]:
-    if not path.is_file():
-        what = f"{path} does not exist, or is no file. Give MNE epochs files (*-epo.fif)."
-        yield Finding(name, what, "fatal", 1)
-    elif path.stat().st_size == 0:
-        yield Finding(name, f"{path.name} is empty", "fatal", 0)
+def _orphans(folder: Path) -> Iterator[Finding]:
+    """Look for split parts of files that are not there."""
+    for path in sorted([*folder.glob("*epo-*.fif*"), *folder.glob("*/*epo-*.fif*")]):
+        first = path.with_name(re.sub(r"-\d+(\.fif)", r"\1", path.name))
+        if not first.exists():
+            what = f"{path.name} goes on from {first.name}, which is not there"
+            yield Finding(path.parent.name, what, "fatal", 1)
+
+
+def _count(name: str, path: Path, modality: str | None) -> tuple[int, list[Finding]]:
+    """Count the epochs of a file by its header, and say if it cannot be read."""
+    if path.is_file() and path.stat().st_size == 0:
+        return 0, [Finding(name, f"{path.name} is empty", "fatal", 0)]
+    try:
+        return len(_read(path, modality)[0].events), []
+    except NeuroalignError as error:
+        return 0, [Finding(name, str(error), "fatal", 1)]
 
 
 def _read(path: Path, modality: str | None) -> tuple[Any, Any, str]:
     """Open epochs; return them, an object that describes the channels used, and the modality."""
     if not path.is_file():
-        raise NeuroalignError(f"{path} does not exist. Give MNE epochs files (*-epo.fif).")
+        raise NeuroalignError(
+            f"{path} does not exist or is no file. Give MNE epochs files (*-epo.fif)."
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             epochs = mne.read_epochs(path, preload=False, verbose="error")
-            if modality is None:
-                modality = "meg" if "meg" in epochs else "eeg"
-            picks = mne.pick_types(
-                epochs.info, meg=modality == "meg", eeg=modality == "eeg", exclude=()
-            )
+            found = modality or ("meg" if "meg" in epochs else "eeg")
+            picks = mne.pick_types(epochs.info, meg=found == "meg", eeg=found == "eeg", exclude=())
             if len(picks) == 0:
                 raise ValueError(f"there are {', '.join(sorted(set(epochs.get_channel_types())))}")
             info = mne.pick_info(epochs.info, picks)
-            return epochs, mne.EvokedArray(np.zeros((len(picks), 1)), info), modality
+            return epochs, mne.EvokedArray(np.zeros((len(picks), 1)), info), found
     except Exception as error:
         raise NeuroalignError(
             f"{path} cannot be read as MNE epochs with {modality or 'eeg or meg'} channels: {error}"
