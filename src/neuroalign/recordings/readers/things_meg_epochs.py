@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ _BLOCK = 96  # 96 x 271 x 281 float64 are 58 MB
 _USUAL_RMS = (0.05, 100.0)
 _REF_FILE_NAME = 118  # the FIF tag that holds the name of the next split part
 _NEXT_FILE = re.compile(r"FIFF_REF_FILE_NAME \(.*?\) +=\s+(.+) \.\.\. str len=")
+_TAG = struct.Struct(">iiii")  # kind, type, bytes, where the next one is
 _HINT = (
     "Copy or download it again; all parts of a person are needed (preprocessed_P1-epo.fif, "
     "-epo-1.fif, ...)."
@@ -166,7 +168,8 @@ def split_parts(first: Path) -> tuple[Path, ...]:
     """
     files = [first]
     while True:
-        with _damage_named(files[-1].name) as said:
+        _refuse_cut(files[-1])
+        with _damage_named(files[-1].name):
             shown = mne.io.show_fiff(
                 files[-1],
                 tag=_REF_FILE_NAME,
@@ -175,7 +178,6 @@ def split_parts(first: Path) -> tuple[Path, ...]:
                 output=list,
                 verbose="warning",
             )
-        _refuse_cut(said, files[-1].name)
         named = [match[1] for line in shown if (match := _NEXT_FILE.search(line))]
         if not named:
             return tuple(files)
@@ -209,7 +211,6 @@ def open_epochs(first: Path) -> tuple[Any, list[str]]:
     """
     with _damage_named(f"{first.name} or a part that follows it") as said:
         epochs = mne.read_epochs(first, proj=False, preload=False, verbose="warning")
-    _refuse_cut(said, first.name)
     return epochs, said
 
 
@@ -229,10 +230,29 @@ def _damage_named(files: str) -> Iterator[list[str]]:
             said += [str(w.message) for w in caught if issubclass(w.category, RuntimeWarning)]
 
 
-def _refuse_cut(said: list[str], name: str) -> None:
-    cut = [text for text in said if "corrupted" in text]
-    if cut:
-        raise NeuroalignError(f"{name} or a part that follows it is cut off ({cut[0]}). {_HINT}")
+def _refuse_cut(path: Path) -> None:
+    """Walk along the tags of a FIF file: the last one says that it is the last.
+
+    MNE reads what is there of a file that was cut off, and does not say so.
+    """
+    size, place = path.stat().st_size, 0
+    with path.open("rb") as file:
+        while True:
+            file.seek(place)
+            header = file.read(_TAG.size)
+            if len(header) < _TAG.size:
+                break
+            _, _, length, following = _TAG.unpack(header)
+            end = place + _TAG.size + length
+            if following == -1 and end <= size:
+                return
+            after = following if following > 0 else end
+            if length < 0 or after <= place:  # no tag at all: MNE says what it is instead
+                return
+            place = after
+    raise NeuroalignError(
+        f"the split part {path.name} is cut off at {size:,} bytes, or no FIF file. {_HINT}"
+    )
 
 
 def _trials(epochs: Any, where: str, published: Published) -> PersonTrials:

@@ -176,7 +176,7 @@ def _channels(parts: Sequence[StagedPart]) -> tuple[tuple[Channel, ...], list[Fi
                 "recordings must have the same channels: one of the two is not of this data set."
             )
     constant = {n: p.part.name for p in parts for n in p.facts["constant"]}
-    if len(constant) > _MOST_CONSTANT * len(names):
+    if len(constant) > max(1, _MOST_CONSTANT * len(names)):
         raise NeuroalignError(
             f"{len(constant)} of {len(names)} channels never change in some part (such as "
             f"{next(iter(constant))} in {next(iter(constant.values()))}): these are not usable "
