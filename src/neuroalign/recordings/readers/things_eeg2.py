@@ -228,16 +228,26 @@ class ThingsEeg2Reader(Reader):
 def _people(folder: Path, findings: list[Finding]) -> tuple[Path, dict[str, Path]]:
     """Return the folder that people lie in, and each person's folder."""
     roots: dict[Path, dict[str, Path]] = {}
+    empty = []
     for place in ("", "*/"):
         for path in sorted(folder.glob(f"{place}sub*/")):
             digits = re.fullmatch(r"sub-?0*(\d+)", path.name)
-            if digits and path.is_dir() and any(path.glob(_FILE.format("*"))):
+            if digits is None:
+                continue
+            if any(path.glob(_FILE.format("*"))):
                 roots.setdefault(path.parent, {})[f"sub-{int(digits[1]):02d}"] = path
+            else:
+                empty.append(path)
     if len(roots) > 1:
         names = ", ".join(str(r.relative_to(folder)) for r in roots)
         what = f"people lie in several folders ({names}): give one of them"
         findings.append(Finding(folder.name, what, "fatal", len(roots)))
-    return next(iter(roots.items()), (folder, {}))
+    root, people = next(iter(roots.items()), (folder, {}))
+    for path in empty:
+        if path.parent == root:
+            what = f"the folder holds no {_FILE.format('training')}: this person is left out"
+            findings.append(Finding(path.name, what, "warning", 1))
+    return root, people
 
 
 def _find_metadata(folder: Path, root: Path) -> Path | None:

@@ -197,7 +197,7 @@ def _check_shape(
         fatal(f"{_SIGNALS} has the shape {shape}, expected {named}")
         return
     other = KINDS[1 - place]
-    if shape[0] == published.conditions(other) != pictures:
+    if shape[0] == published.conditions(other) and pictures not in shape:
         fatal(f"it has {shape[0]} pictures, as the {other} file has: the two were exchanged")
         return
     if shape[2] != len(channels) or shape[0] != pictures:
@@ -220,9 +220,11 @@ def _check_shape(
 def _timing(
     times: npt.NDArray[np.float64] | None, samples: int, fatal: Callable[..., None]
 ) -> tuple[float, float] | None:
-    if times is None or len(times) < 2 or len(times) < samples:
-        count = "nothing" if times is None else len(times)
-        fatal(f"times has {count} numbers for {samples} samples")
+    if times is None:
+        fatal("times is not a list of finite numbers")
+        return None
+    if len(times) < max(2, samples):
+        fatal(f"times has {len(times)} numbers for {samples} samples")
         return None
     gaps = np.diff(times)
     if gaps.min() <= 0 or gaps.max() > 1.01 * gaps.min():
@@ -230,7 +232,7 @@ def _timing(
         return None
     extra = len(times) - samples
     # Re-exported files had the samples before onset cut off, and their times left in.
-    if extra and (times[extra - 1] >= 0 or times[extra] > 2 * gaps[0]):
+    if extra and abs(times[extra]) > 1.5 * gaps[0]:
         fatal(
             f"times has {len(times)} numbers for {samples} samples, and the {extra} more are not "
             "those before the picture: nobody can tell when a sample was taken"
