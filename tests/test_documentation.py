@@ -302,12 +302,6 @@ def _imported_rooms(file: Path) -> Iterator[tuple[int, str]]:
                 yield node.lineno, name.split(".")[1]
 
 
-def join_listed(words: list[str]) -> list[str]:
-    from neuroalign.cli.arguments import join_listed as joined
-
-    return joined(words)
-
-
 def _program() -> Any:
     from typer.main import get_command
 
