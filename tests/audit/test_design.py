@@ -9,9 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from miniatures.imagenet_eeg import MiniatureReader, write_imagenet_eeg
 from neuroalign.audit import audit_run
 from neuroalign.audit.design import ALPHA, DesignTest, test_design
 from neuroalign.recordings.arrays import prepare_arrays
+from neuroalign.recordings.preparation import prepare
+from neuroalign.recordings.readers.imagenet_eeg import ImageNetEegOptions
 
 CLASSES, EACH, PEOPLE = 8, 24, 3
 
@@ -65,6 +68,15 @@ def test_imagenet_eegs_blocks_are_refused_and_a_shuffled_order_is_not() -> None:
     assert (found.n_test, found.n_classes) == (PEOPLE * CLASSES * EACH // 6, CLASSES)
     shuffled = np.stack([rng.permutation(own) for own in label])
     assert outcome(trials(shuffled, within_classes(shuffled, rng))).p > ALPHA
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_the_miniature_of_imagenet_eeg_is_refused(shuffled: bool, tmp_path: Path) -> None:
+    """As its files come, with segments in any order: the reader knows which block each is of."""
+    write_imagenet_eeg(tmp_path / "set", shuffled=shuffled)
+    options = ImageNetEegOptions(features="samples")
+    made = prepare(MiniatureReader(), tmp_path / "set", tmp_path / "out", options=options)
+    assert {f.rule for f in audit_run(made.path).refusals} == {"class-from-time"}
 
 
 def test_blocks_are_no_leak_when_none_is_on_both_sides() -> None:

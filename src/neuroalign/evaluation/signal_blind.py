@@ -73,8 +73,8 @@ def design_features(trials: pd.DataFrame) -> pd.DataFrame:
 def recorded_order(trials: pd.DataFrame) -> npt.NDArray[np.int64]:
     """Return the positions of trials in the order in which they were recorded, person by person.
 
-    By session, run (by name, numbers in names counting as numbers), onset, and the row in the
-    signal file, as far as each is known.
+    By session, run (by name, numbers in names counting as numbers), onset, block, and the row in
+    the signal file, as far as each is known.
     """
     keys: list[npt.NDArray[np.generic]] = [
         pd.factorize(trials["subject"].astype(str), sort=True)[0],
@@ -82,6 +82,8 @@ def recorded_order(trials: pd.DataFrame) -> npt.NDArray[np.int64]:
     ]
     if "onset_s" in trials:
         keys.append(trials["onset_s"].to_numpy(np.float64))
+    if "block" in trials:
+        keys.append(_numbered(trials, "block"))
     if "array_row" in trials:
         keys.append(trials["array_row"].to_numpy(np.int64))
     return np.lexsort(keys[::-1])
