@@ -1,0 +1,177 @@
+"""P-values of whole retrievals: uniform under the null, and those of scoring anew."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import kstest
+
+from neuroalign.errors import NeuroalignError
+from neuroalign.evaluation import confirmation
+from neuroalign.evaluation.confirmation import confirm_chance
+from neuroalign.evaluation.pairs import Cosines, Matrix
+from neuroalign.evaluation.permutation import relabelling
+from neuroalign.evaluation.queries import Asked, query_values
+from neuroalign.evaluation.shuffled import shuffled_scores
+from neuroalign.evaluation.tasks import score_retrieval
+from neuroalign.retrieval import Embeddings
+
+EVERY = Asked(
+    metrics=(
+        *("top1", "top5", "class_top1", "class_top5", "class_accuracy", "balanced_accuracy"),
+        *("two_way_embedding", "two_way_retrieved", "median_rank", "mean_reciprocal_rank"),
+        *("class_average_precision", "k_way"),
+    ),
+    k=6,
+)
+
+
+def retrieval(seed, signal=0.0, pictures=16, people=3, classes=4, *, encoding=False, known=True):
+    """Simulated embeddings; all of one picture's recordings are alike, whatever it shows."""
+    rng = np.random.default_rng(seed)
+    vectors = rng.normal(size=(pictures, 5))
+    table = pd.DataFrame(
+        {
+            "kind": "picture",
+            "stimulus": [f"p{i:02d}" for i in range(pictures)],
+            "label": [f"c{i % classes}" for i in range(pictures)],
+            "subject": None,
+        }
+    )
+    rows = np.repeat(np.arange(pictures), people)
+    alike = rng.normal(size=(pictures, 5))[rows]
+    recorded = signal * vectors[rows] + alike + 0.5 * rng.normal(size=(len(rows), 5))
+    items = table.iloc[rows].assign(
+        kind="eeg", subject=[f"s{i % people}" for i in range(len(rows))]
+    )
+    recordings = Embeddings(recorded, items if known else items.assign(stimulus=None), "x")
+    shown = Embeddings(vectors, table, "x")
+    return (shown, recordings, shown) if encoding else (recordings, shown, shown)
+
+
+def score(queries, gallery, judge, asked=EVERY, n=99, seed=0):
+    pairs = Cosines(queries.vectors, gallery.vectors)
+    found = query_values(pairs, queries.items, gallery.items, judge, asked=asked)
+    groups = {"all": np.ones(len(queries), bool)}
+    options = {"asked": asked, "n_permutations": n, "seed": seed}
+    return found, shuffled_scores(
+        pairs, queries.items, gallery.items, found, groups, judge, **options
+    )
+
+
+@pytest.mark.parametrize("encoding", [False, True])
+def test_the_look_up_is_scoring_anew_under_other_labels(encoding):
+    queries, gallery, judge = retrieval(0, 0.4, encoding=encoding)
+    found, null = score(queries, gallery, judge, n=6, seed=3)
+    values = found["top1"]
+    who = queries.items["subject"].map(str) if not encoding else np.zeros(len(queries))
+    drawn = relabelling(values.clusters, values.clusters, who, 6, seed=3)
+    rows = drawn.labels(np.arange(len(queries)), np.arange(len(queries)))
+    pairs = Cosines(queries.vectors, gallery.vectors)
+    for number, labels in enumerate(rows):
+        other = queries.items.copy()
+        other["stimulus"] = queries.items["stimulus"].to_numpy()[labels]
+        other["label"] = queries.items["label"].to_numpy()[labels]
+        anew = query_values(pairs, other, gallery.items, judge, asked=EVERY)
+        for metric, each in anew.items():
+            if encoding and metric == "two_way_retrieved":
+                continue  # there the label of what is retrieved is shuffled
+            mean = np.average(each.values, weights=each.weights)
+            if metric == "median_rank":
+                mean = -np.median(each.values)
+            scale = len(queries) if metric not in ("median_rank", "balanced_accuracy") else 1
+            assert null["all", metric][number] == pytest.approx(scale * mean, rel=1e-6), metric
+
+
+@pytest.mark.parametrize("encoding", [False, True])
+def test_p_values_are_uniform_under_the_null_whatever_recordings_have_in_common(encoding):
+    found = {}
+    for seed in range(100):
+        _, null = score(*retrieval(seed, encoding=encoding), n=59, seed=seed)
+        for (_, metric), scores in null.items():
+            p = (1 + (scores[1:] >= scores[0] - 1e-9).sum()) / 60
+            found.setdefault(metric, []).append(p)
+    assert set(found) == set(EVERY.metrics)
+    for metric, values in found.items():
+        # Where few scores are possible, ties make p-values larger: never smaller.
+        assert kstest(values, "uniform", alternative="greater").pvalue > 0.01, metric
+    for metric in ("two_way_embedding", "mean_reciprocal_rank"):
+        assert kstest(found[metric], "uniform").pvalue > 0.01, metric
+
+
+def test_encoding_by_class_shuffles_the_recordings_not_the_pictures():
+    found = []
+    for seed in range(80):
+        queries, gallery, judge = retrieval(seed, encoding=True, known=False, classes=3)
+        _, null = score(queries, gallery, judge, n=59, seed=seed)
+        scores = null["all", "two_way_embedding"]
+        found.append((1 + (scores[1:] >= scores[0] - 1e-9).sum()) / 60)
+    assert np.mean(np.array(found) <= 0.05) <= 0.12
+    queries, gallery, judge = retrieval(1, 3.0, encoding=True, known=False)
+    assert score(queries, gallery, judge)[1]["all", "two_way_embedding"].argmax() == 0
+
+
+@pytest.mark.parametrize("encoding", [False, True])
+def test_a_signal_is_found_for_all_and_for_each_person(encoding):
+    queries, gallery, judge = retrieval(2, 3.0, encoding=encoding)
+    source, target = ("pictures", "eeg") if encoding else ("eeg", "pictures")
+    scores = score_retrieval(
+        queries,
+        gallery,
+        **{"task": "encoding" if encoding else "decoding", "source": source, "target": target},
+        **{"model": "m", "items": "i", "pictures": judge, "n_permutations": 199},
+    )
+    two_way = {s.subject: s for s in scores if s.metric == "two_way_embedding"}
+    assert set(two_way) == {"all", "s0", "s1", "s2"}
+    assert all(s.p == pytest.approx(1 / 200) for s in two_way.values())
+
+
+def test_block_size_and_order_change_no_p_value(monkeypatch):
+    queries, gallery, judge = retrieval(3, 0.5)
+    _, straight = score(queries, gallery, judge)
+    order = np.random.default_rng(0).permutation(len(queries))
+    back = np.random.default_rng(1).permutation(len(gallery))
+    _, mixed = score(queries.take(order), gallery.take(back), judge)
+    monkeypatch.setattr("neuroalign.evaluation.pairs.BLOCK_BYTES", 4096)
+    monkeypatch.setattr("neuroalign.evaluation.shuffled._CELLS", 300)
+    _, small = score(queries, gallery, judge)
+    for key, values in straight.items():
+        for other in (mixed, small):
+            np.testing.assert_allclose(other[key], values, rtol=1e-5, err_msg=str(key))
+
+
+def test_right_chance_levels_are_confirmed():
+    for seed, encoding in ((4, False), (5, True)):
+        queries, gallery, judge = retrieval(seed, 0.5, pictures=15, encoding=encoding)
+        pairs = Cosines(queries.vectors, gallery.vectors)
+        found = query_values(pairs, queries.items, gallery.items, judge, asked=EVERY)
+        confirm_chance(pairs, queries.items, gallery.items, found, judge, where="here", asked=EVERY)
+
+
+@pytest.mark.parametrize("metric", ["top1", "class_top5", "two_way_retrieved", "k_way"])
+def test_a_wrong_chance_level_is_an_error_that_names_both(metric):
+    queries, gallery, judge = retrieval(6, 0.5)
+    pairs = Cosines(queries.vectors, gallery.vectors)
+    found = query_values(pairs, queries.items, gallery.items, judge, asked=EVERY)
+    right = found[metric].mean_chance()
+    found[metric] = replace(found[metric], chance=found[metric].chance * 0.5)
+    message = rf"decoding: the chance level of {metric} is computed as {right / 2:.4f}, but"
+    with pytest.raises(NeuroalignError, match=message):
+        confirm_chance(
+            pairs, queries.items, gallery.items, found, judge, where="decoding", asked=EVERY
+        )
+
+
+def test_a_decoder_that_ties_everywhere_is_at_chance_and_p_one():
+    queries, gallery, judge = retrieval(7)
+    flat = Matrix(np.zeros((len(queries), len(gallery))))
+    found = query_values(flat, queries.items, gallery.items, judge, asked=EVERY)
+    confirm_chance(flat, queries.items, gallery.items, found, judge, where="", asked=EVERY)
+    groups = {"all": np.ones(len(queries), bool)}
+    null = shuffled_scores(
+        flat, queries.items, gallery.items, found, groups, judge, asked=EVERY, n_permutations=19
+    )
+    for key in (("all", "top1"), ("all", "two_way_embedding"), ("all", "class_top5")):
+        np.testing.assert_allclose(null[key], null[key][0])
+    assert confirmation.ORDERS >= 100
