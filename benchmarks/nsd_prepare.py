@@ -25,8 +25,8 @@ import h5py
 import numpy as np
 import pandas as pd
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "miniatures"))
-import nsd
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from miniatures import nsd
 
 SHAPE, VOXELS, SESSIONS = (81, 104, 83), 15_724, 2
 BLOCK_BYTES = 32 * 2**20

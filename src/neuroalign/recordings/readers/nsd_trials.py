@@ -18,8 +18,9 @@ from neuroalign.recordings.readers.contract import Settled, StagedPart
 from neuroalign.recordings.readers.nsd_betas import PER_PERCENT, Betas, read_ncsnr, read_region
 from neuroalign.recordings.readers.nsd_design import SHOWN, read_info, stimulus_names
 from neuroalign.recordings.readers.nsd_files import BRICK
-from neuroalign.recordings.schema import Dropped, RecordingsInfo, Step
+from neuroalign.recordings.schema import Dropped, RecordingsInfo
 from neuroalign.recordings.writer import RecordingsWriter
+from neuroalign.signals.steps import record
 
 if TYPE_CHECKING:
     from neuroalign.recordings.readers.nsd import NsdOptions
@@ -62,22 +63,18 @@ def settle_sessions(parts: Sequence[StagedPart], options: NsdOptions, card: Card
     findings: list[Finding] = []
     for subject, sessions in own.items():
         people[subject] = _numbered_repeats(sessions)
-        dropped += _still_voxels(subject, sessions)
+        left_out = list(_still_voxels(subject, sessions))
+        dropped += left_out
+        findings += [Finding(d.where, f"{d.reason}: left out", "warning", 1) for d in left_out]
         findings += _wrong_counts(subject, sessions)
     steps = [
-        Step(name="percent signal change", parameters={"divided_by": PER_PERCENT}),
-        Step(name="mask", parameters={"roi": options.roi, "values": list(options.roi_values)}),
+        record("percent signal change", divided_by=PER_PERCENT),
+        record("mask", roi=options.roi, values=list(options.roi_values)),
     ]
     if options.zscore == "session":
-        steps.append(
-            Step(
-                name="z-score",
-                parameters={"within": "session", "each": "voxel"},
-                fitted_on="training trials of the same person and session",
-            )
-        )
+        steps.append(record("z-score", fitted_on="training trials of each person and session"))
     if options.repeats == "averaged":
-        steps.append(Step(name="average", parameters={"of": "a person's trials with a picture"}))
+        steps.append(record("average of a person's trials with a picture"))
     info = RecordingsInfo(
         modality="fmri",
         axes=("voxels",),
