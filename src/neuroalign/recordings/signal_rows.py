@@ -22,17 +22,17 @@ class Rows:
     ----------
     rows, columns : int
     dtype : NumPy dtype
-    most_bytes : int
-        What is larger lies in a temporary file (in the folder that TMPDIR names).
+    most_bytes : int, optional
+        What is larger (than `MOST_BYTES`) lies in a temporary file (in the folder that TMPDIR names).
     """
 
     def __init__(
-        self, rows: int, columns: int, dtype: npt.DTypeLike, most_bytes: int = MOST_BYTES
+        self, rows: int, columns: int, dtype: npt.DTypeLike, most_bytes: int | None = None
     ) -> None:
         self.shape, self.dtype = (rows, columns), np.dtype(dtype)
         self._array: npt.NDArray[Any] | None = None
         self._file: BinaryIO | None = None
-        if self.nbytes <= most_bytes:
+        if self.nbytes <= (MOST_BYTES if most_bytes is None else most_bytes):
             self._array = np.zeros(self.shape, self.dtype)
         else:
             self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
