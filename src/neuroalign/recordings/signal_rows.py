@@ -23,7 +23,8 @@ class Rows:
     rows, columns : int
     dtype : NumPy dtype
     most_bytes : int, optional
-        What is larger (than `MOST_BYTES`) lies in a temporary file (in the folder that TMPDIR names).
+        What is larger lies in a temporary file, in the folder that TMPDIR names; None:
+        `MOST_BYTES`.
     """
 
     def __init__(
