@@ -258,6 +258,9 @@ def _info_file() -> bytes:
         for repeat in range(3):
             columns[f"subject{person + 1}_rep{repeat}"] = trials[person, :, repeat]
     buffer = io.BytesIO()
-    options = pa.csv.WriteOptions(quoting_style="needed")
-    pa.csv.write_csv(pa.table(columns), buffer, options)
-    return buffer.getvalue()
+    pa.csv.write_csv(pa.table(columns), buffer)
+    # As published, only the crop box is in quotes: it holds commas.
+    header, _, rows = buffer.getvalue().partition(b"\n")
+    for word in (b"True", b"False", b"train2017", b"val2017"):
+        rows = rows.replace(b'"' + word + b'"', word)
+    return header.replace(b'"', b"") + b"\n" + rows

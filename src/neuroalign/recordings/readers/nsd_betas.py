@@ -6,6 +6,7 @@ axes (x, y, z, trial), in HDF5 reversed, (trial, z, y, x), with a chunk for each
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,13 +85,16 @@ def read_ncsnr(path: Path, region: Region) -> npt.NDArray[np.float32]:
 
 
 def _read_volume(path: Path) -> tuple[Any, npt.NDArray[Any]]:
-    image = _open_nifti(path)
-    if len(image.shape) != 3:
-        raise NeuroalignError(f"it has the shape {image.shape}, expected three axes (x, y, z)")
+    nibabel = _nibabel()
     try:
-        return image, np.asarray(image.dataobj)
-    except Exception as error:  # gzip, zlib, NumPy: each has its own
+        # Unpacked whole: the checksum stands at the end of the file.
+        image = nibabel.Nifti1Image.from_bytes(gzip.decompress(path.read_bytes()))
+        volume = np.asarray(image.dataobj)
+    except Exception as error:  # gzip, zlib, nibabel, NumPy: each has its own
         raise NeuroalignError(f"it is damaged ({type(error).__name__}: {error})") from error
+    if volume.ndim != 3:
+        raise NeuroalignError(f"it has the shape {volume.shape}, expected three axes (x, y, z)")
+    return image, volume
 
 
 def _check_place(shape: tuple[int, ...], affine: npt.ArrayLike, region: Region) -> None:
@@ -248,22 +252,22 @@ def _blocks(
             yield slice(start, min(start + count, TRIALS)), slice(bottom, top), voxels
 
 
-def _open_nifti(path: Path) -> Any:
+def _nibabel() -> Any:
     try:
         import nibabel
     except ImportError as error:
         raise MissingDependencyError("nibabel", "fmri", "Reading NIfTI files") from error
+    return nibabel
+
+
+def _check_nifti(path: Path, region: Region) -> Any:
+    nibabel = _nibabel()
     try:
-        # Kept open: otherwise each block would be unpacked from the beginning of the file.
-        return nibabel.load(path, keep_file_open=True)
+        image = nibabel.load(path)
     except Exception as error:  # of many kinds
         raise NeuroalignError(
             f"it cannot be opened as NIfTI ({type(error).__name__}: {error}): damaged, or cut short"
         ) from error
-
-
-def _check_nifti(path: Path, region: Region) -> Any:
-    image = _open_nifti(path)
     _check_dtype(image.get_data_dtype())
     shape = tuple(image.shape)
     if len(shape) != 4 or shape[3] != TRIALS:
@@ -282,13 +286,21 @@ def _check_nifti(path: Path, region: Region) -> Any:
 
 
 def _read_nifti(path: Path, region: Region) -> Betas:
+    """Unpack a session from the beginning to the end, where the checksum stands."""
     image = _check_nifti(path, region)
     betas = np.empty((TRIALS, len(region.index)), np.int16)
-    count = max(1, _BLOCK_BYTES // (2 * int(np.prod(region.shape))))
     x, y, z = np.unravel_index(region.index, region.shape)
-    flat = np.ravel_multi_index((z, y, x), region.shape[::-1])
-    for start in range(0, TRIALS, count):
-        block = np.asarray(image.dataobj[..., start : start + count])
-        # NIfTI stores x fastest: transposed, it is in the order of its bytes.
-        betas[start : start + count] = block.T.reshape(block.shape[-1], -1)[:, flat]
+    size = int(np.prod(region.shape))
+    flat = np.ravel_multi_index((z, y, x), region.shape[::-1])  # in NIfTI, x is the fastest
+    volume = np.empty(size, image.get_data_dtype())
+    with gzip.open(path, "rb") as file:
+        file.seek(image.dataobj.offset)
+        for trial in range(TRIALS):
+            if file.readinto(volume.data) != volume.nbytes:
+                raise NeuroalignError(
+                    f"{path} ends after {trial} of {TRIALS} trials: download it again."
+                )
+            betas[trial] = volume[flat]
+        while file.read(2**20):
+            pass
     return betas

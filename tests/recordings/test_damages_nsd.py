@@ -1,0 +1,31 @@
+"""Every damage to NSD ends in a clear error or a report, never in silence."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from miniatures.damage import Damage, check
+from miniatures.damages_nsd import DAMAGES, OPTIONS, READER, write
+from neuroalign.recordings.readers.nsd import NsdOptions
+
+
+@pytest.fixture(scope="module")
+def miniature(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("nsd") / "set"
+    write(folder)
+    return folder
+
+
+def test_there_are_enough_and_all_differ() -> None:
+    assert len({d.name for d in DAMAGES}) == len(DAMAGES) >= 40
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda d: d.name)
+def test_damage(damage: Damage, miniature: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    shutil.copytree(miniature, folder)
+    options = NsdOptions(**OPTIONS | dict(damage.options))
+    check(damage, READER, folder, tmp_path / "out", options)
