@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from neuroalign.assess.ceilings import Agreement
 from neuroalign.assess.stored import TEST, ItemSet, Stored
 from neuroalign.errors import NeuroalignError
+from neuroalign.evaluation.ceilings import MatchScores
 from neuroalign.evaluation.protocols import Protocol, of_modality
 from neuroalign.recordings.schema import Modality
 from neuroalign.retrieval.embeddings import Embeddings
@@ -197,7 +199,27 @@ def _filtered(stored: Stored, keep: Callable[[pd.DataFrame], pd.Series[bool]]) -
             for model in stored.models
         ),
         likelihood={k: v[np.ix_(rows[k], columns)] for k, v in stored.likelihood.items()},
+        agreement=_agreement_among(stored, keep, stored.judge.items.loc[~columns, "stimulus"]),
     )
+
+
+def _agreement_among(
+    stored: Stored, keep: Callable[[pd.DataFrame], pd.Series[bool]], left_out: pd.Series[str]
+) -> Agreement:
+    """Keep what the recordings tell of themselves about the items that a rule keeps."""
+    repeats = {}
+    for key, found in stored.agreement.repeats.items():
+        rows, columns = (
+            keep(table).to_numpy(bool, na_value=True) for table in (found.items, found.candidates)
+        )
+        items, candidates = (
+            table[kept].reset_index(drop=True)
+            for table, kept in ((found.items, rows), (found.candidates, columns))
+        )
+        repeats[key] = MatchScores(items, candidates, found.scores[np.ix_(rows, columns)])
+    reliability = stored.agreement.reliability
+    known = ~reliability["stimulus"].isin(list(left_out))
+    return Agreement(repeats, reliability[known].reset_index(drop=True))
 
 
 def _merged(stored: Stored) -> Stored:

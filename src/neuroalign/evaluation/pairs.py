@@ -9,10 +9,8 @@ whatever the block, the order of the items or the number of threads, and equal i
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TypeVar
 
@@ -20,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neuroalign.errors import NeuroalignError
+from neuroalign.evaluation.counting import count_below, count_true, in_threads
 from neuroalign.retrieval.gallery import BLOCK_BYTES
 
 Floats = npt.NDArray[np.floating]
@@ -293,7 +292,7 @@ class Block:
             above = self.near[part] > high[part]
             unclear = self.near[part] >= low[part]
             unclear ^= above
-            return _count(above), np.flatnonzero(unclear) + part.start * unclear.shape[1]
+            return count_true(above), np.flatnonzero(unclear) + part.start * unclear.shape[1]
 
         counted, found = zip(*self._by_rows(count), strict=True)
         n_above, unclear = np.concatenate(counted), np.concatenate(found)
@@ -317,51 +316,10 @@ class Block:
 
     def _compare_exact(self, threshold: Floats) -> tuple[Positions, Positions]:
         column = threshold[:, None]
-        return _count(self.exact > column), _count(self.exact == column) - 1
+        return count_true(self.exact > column), count_true(self.exact == column) - 1
 
     def _around_sorted(self, columns: Positions) -> tuple[Positions, Positions, Floats]:
         values = np.take_along_axis(self.exact, columns, axis=1)
         ordered = np.sort(self.exact, axis=1)
         below, not_above = (count_below(ordered, values, equal=e) for e in (False, True))
         return self.scores.n_gallery - not_above, not_above - below - 1, values
-
-
-def in_threads(function: Callable[[slice], T], parts: Sequence[slice]) -> list[T]:
-    """Return the function of each part; NumPy lets threads run side by side."""
-    workers = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
-    if workers == 1 or len(parts) == 1:
-        return [function(p) for p in parts]
-    with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(function, parts))
-
-
-def count_below(ordered: Floats, values: Floats, *, equal: bool) -> Positions:
-    """Count the entries of each sorted row that are below (or equal to) each value of that row.
-
-    Parameters
-    ----------
-    ordered : ndarray of shape (n, m)
-        Rows in ascending order.
-    values : ndarray of shape (n, k)
-    equal : bool
-        Count equal entries too.
-
-    Returns
-    -------
-    ndarray of shape (n, k), int
-    """
-    # A binary search in all rows at once: NumPy's own takes one sorted array.
-    low = np.zeros(values.shape, np.int64)
-    high = np.full(values.shape, ordered.shape[1], np.int64)
-    for _ in range(ordered.shape[1].bit_length()):
-        middle = (low + high) // 2
-        found = np.take_along_axis(ordered, np.minimum(middle, ordered.shape[1] - 1), axis=1)
-        further = (found <= values if equal else found < values) & (low < high)
-        low, high = np.where(further, middle + 1, low), np.where(further, high, middle)
-    return low
-
-
-def _count(mask: npt.NDArray[np.bool_]) -> Positions:
-    """Count the true entries of each row (faster than count_nonzero along an axis)."""
-    found: Positions = mask.view(np.uint8).sum(axis=1, dtype=np.uint32).astype(np.int64)
-    return found

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from scipy.special import digamma, gammaln
 
 from neuroalign.errors import NeuroalignError
-from neuroalign.evaluation.pairs import Block, Positions, count_below
+from neuroalign.evaluation.counting import count_below
+from neuroalign.evaluation.pairs import Block, Positions
 
 Ids = npt.NDArray[Any]
 Values = npt.NDArray[np.float64]

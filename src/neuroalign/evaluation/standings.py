@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from neuroalign.evaluation.pairs import Floats, count_below
+from neuroalign.evaluation.counting import count_below
+from neuroalign.evaluation.pairs import Floats
 from neuroalign.evaluation.ranks import Ranks
 
 Codes = npt.NDArray[np.int64]
