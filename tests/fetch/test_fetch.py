@@ -118,6 +118,12 @@ def test_people_are_fetched_from_a_bucket(bucket: str, tmp_path: Path) -> None:
     assert missing_bytes(selection.files, tmp_path) == 0
 
 
+def test_files_that_are_there_in_another_form_too_are_left_out(bucket: str) -> None:
+    short = source(bucket).model_copy(update={"without": ("*.bin",)})
+    found = select_files(card(short), subjects=["1"]).files
+    assert {f.path for f in found} == set(EXPECTED) - {"betas/subj01/parts.bin"}
+
+
 def test_the_licence_has_to_be_accepted(bucket: str, tmp_path: Path) -> None:
     mini = card(source(bucket))
     with pytest.raises(NeuroalignError, match=r"CC-BY-4\.0.*--accept-licence"):

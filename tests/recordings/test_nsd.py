@@ -316,31 +316,38 @@ sys.path.insert(0, sys.argv[1])
 from moments import Moment, stop_at
 from neuroalign.recordings.preparation import prepare
 from neuroalign.recordings.readers.nsd import NsdOptions, NsdReader
-stop_at(Moment(sys.argv[4], sys.argv[5], 1, int(sys.argv[6])))
-prepare(NsdReader(), sys.argv[2], sys.argv[3], options=NsdOptions(sessions=2))
+for line in sys.stdin:
+    event, path, number, out = line.rstrip("\\n").split("\\t")
+    pid = os.fork()
+    if pid == 0:
+        stop_at(Moment(event, path, 1, int(number)))
+        try:
+            prepare(NsdReader(), sys.argv[2], out, options=NsdOptions(sessions=2))
+        except KeyboardInterrupt:
+            os._exit(2)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
 
 
-@pytest.mark.parametrize(
-    ("event", "path", "number"),
-    [
-        ("os.rename", "*/parts/subj02_session01", signal.SIGKILL),
-        ("open", "*/people/.subj02*.npy", signal.SIGINT),
-    ],
-)
-def test_killed_or_interrupted_it_ends_the_same(
-    two_people: Planted, tmp_path: Path, event: str, path: str, number: int
-) -> None:
+def test_killed_or_interrupted_it_ends_the_same(two_people: Planted, tmp_path: Path) -> None:
     prepared(two_people.folder, tmp_path / "whole")
-    tests = str(Path(__file__).parents[1])
-    out = tmp_path / "out"
-    arguments = [tests, two_people.folder, out, event, path, int(number)]
-    command = [sys.executable, "-c", KILLABLE, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, check=False)
-    assert done.returncode == -number
-    assert not out.exists()
-    prepared(two_people.folder, out)
-    assert listing(out) == listing(tmp_path / "whole")
+    moments = (
+        ("os.rename", "*/parts/subj02_session01", signal.SIGKILL, -signal.SIGKILL),
+        ("open", "*/people/.subj02*.npy", signal.SIGINT, 2),
+    )
+    outs = [tmp_path / f"out{i}" for i in range(len(moments))]
+    orders = "".join(
+        f"{event}\t{path}\t{int(number)}\t{out}\n"
+        for (event, path, number, _), out in zip(moments, outs, strict=True)
+    )
+    command = [sys.executable, "-c", KILLABLE, str(Path(__file__).parents[1]), two_people.folder]
+    done = subprocess.run(command, input=orders, capture_output=True, text=True, check=True)
+    assert [int(line) for line in done.stdout.split()] == [m[-1] for m in moments]
+    for out in outs:
+        assert not out.exists()
+        prepared(two_people.folder, out)
+        assert listing(out) == listing(tmp_path / "whole")
 
 
 def test_what_was_planted_is_decoded(two_people: Planted, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 from neuroalign.errors import MissingDependencyError, NeuroalignError
@@ -40,7 +41,7 @@ def bucket_files(source: Bucket, prefixes: tuple[str, ...]) -> list[RemoteFile]:
         try:
             for page in pages:
                 for item in page.get("Contents", ()):
-                    if not item["Key"].endswith("/"):
+                    if not any(fnmatchcase(item["Key"], p) for p in ("*/", *source.without)):
                         found[item["Key"]] = _remote(client, source, item)
         except (BotoCoreError, ClientError) as error:
             raise NeuroalignError(

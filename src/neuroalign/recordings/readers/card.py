@@ -22,6 +22,7 @@ class Bucket(_Data):
     Attributes
     ----------
     prefixes : what keys begin with, after `root`; `{subject}` is filled in
+    without : patterns of keys that are not needed
     root : what all keys begin with and local paths do not ("ds004212/")
     endpoint : another S3 server than Amazon's
     """
@@ -30,6 +31,7 @@ class Bucket(_Data):
     bucket: str
     region: str
     prefixes: tuple[str, ...]
+    without: tuple[str, ...] = ()
     root: str = ""
     endpoint: str | None = None
 

@@ -67,7 +67,7 @@ class NsdReader(Reader):
         people="8 (the paper: 1, 2, 5 and 7)",
         trials="22,500 to 30,000 each",
         pictures="73,000 of COCO; 9,209 to 10,000 seen by each, 1,000 of them by all",
-        size_gb=340.0,
+        size_gb=350.0,
         url="https://naturalscenesdataset.org",
         licence="NSD Terms and Conditions (to be agreed to on the data set's page before use)",
         citation=(
@@ -85,10 +85,11 @@ class NsdReader(Reader):
                     "nsddata/experiments/nsd/nsd_stim_info_merged.csv",
                     "nsddata/ppdata/{subject}/behav/responses.tsv",
                     "nsddata/ppdata/{subject}/func1pt8mm/roi/",
-                    "nsddata_betas/ppdata/{subject}/func1pt8mm/betas_fithrf_GLMdenoise_RR/ncsnr",
+                    "nsddata_betas/ppdata/{subject}/func1pt8mm/betas_fithrf_GLMdenoise_RR/ncsnr.nii.gz",
                     "nsddata_betas/ppdata/{subject}/func1pt8mm/betas_fithrf_GLMdenoise_RR/betas_",
                     "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5",
                 ),
+                without=("*/betas_session*.nii.gz",),
             ),
         ),
         layout=(
