@@ -13,22 +13,22 @@ import pandas as pd
 
 from miniatures.damage import Damage
 from miniatures.things_meg import (
-    MiniatureEpochs,
+    ShortEpochs,
     event_codes,
     save_epochs,
     things_pictures,
     write_epochs,
 )
 
-READER = MiniatureEpochs()
+READER = ShortEpochs()
 OPTIONS: dict[str, Any] = {}
 FIRST, SECOND, LAST = (f"preprocessed_P1-epo{n}.fif" for n in ("", "-1", "-2"))
 CSV = "sample_attributes_P1.csv"
 
 
 def write(folder: Path) -> None:
-    """Make the miniature of one person."""
-    write_epochs(folder, (1,))
+    """Make the miniature of one person and two sessions."""
+    write_epochs(folder, (1,), 2)
 
 
 def part(folder: Path, name: str) -> Path:
@@ -125,8 +125,8 @@ def _shifted(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _sessions_exchanged(table: pd.DataFrame) -> pd.DataFrame:
-    one, two, rest = (table[table["session_nr"].isin(s)] for s in ([1], [2], [3, 4]))
-    return pd.concat([two, one, rest], ignore_index=True)
+    one, two = (table[table["session_nr"] == s] for s in (1, 2))
+    return pd.concat([two, one], ignore_index=True)
 
 
 def _codes(change: Callable[[np.ndarray], Any]) -> Callable[[Path], None]:
@@ -148,7 +148,7 @@ def _cut(name: str, share: float) -> Callable[[Path], None]:
 
 def _of_another_person(folder: Path) -> None:
     other = folder.with_name("other")
-    write_epochs(other, (2,))
+    write_epochs(other, (2,), 2)
     stolen = part(other, "preprocessed_P2-epo-1.fif").read_bytes()
     # It names its next part by the other person's name; give it this one's.
     part(folder, SECOND).write_bytes(stolen.replace(b"preprocessed_P2", b"preprocessed_P1"))
@@ -229,9 +229,9 @@ DAMAGES = (
     Damage("a catch trial says that it is a training trial", _cell("trial_type", "exp", "catch", 1),
            "refused", ("1 picture path(s) cannot be used", "catch_2.jpg")),
     Damage("a training trial says that it is a test trial", _cell("trial_type", "test"),
-           "refused", ("folder of another trial type", "39 exp trials, published 40")),
+           "refused", ("folder of another trial type", "19 exp trials, published 20")),
     Damage("a session number is missing", _cell("session_nr", float("nan")),
-           "refused", ("1 row(s) have a session_nr that is none of 1 to 4",)),
+           "refused", ("1 row(s) have a session_nr that is none of 1 to 2",)),
     Damage("a run number is out of range", _cell("run_nr", 99.0),
            "refused", ("1 row(s) have a run_nr that is none of 1 to 2",)),
     Damage("two sessions exchanged", _table(_sessions_exchanged),
@@ -247,26 +247,26 @@ DAMAGES = (
            "refused", ("label and things_category_nr do not go together",)),
     Damage("picture numbers missing",
            _table(lambda t: t.assign(things_image_nr=np.nan)),
-           "refused", ("40 exp row(s) have no things_image_nr",)),
+           "refused", ("20 exp row(s) have no things_image_nr",)),
     Damage("a test picture among the training trials",
            _cell("image_path", "images_meg/owl/owl_05s.jpg"),
            "refused", ("1 picture(s) are both training and test (owl_05s)",)),
-    Damage("a training picture twice", _cell("image_path", "images_meg/dog/dog_01s.jpg", place=30),
+    Damage("a training picture twice", _cell("image_path", "images_meg/dog/dog_01s.jpg", place=15),
            "refused", ("1 training picture(s) are shown again",)),
     Damage("the last trial is missing", _keep(lambda t: t.index < len(t) - 1),
-           "refused", ("55 trials in all split parts, published 56", "session 4 has 13 rows")),
-    Damage("a session is missing", _keep(lambda t: t["session_nr"] != 3),
-           "refused", ("session 3 has 0 rows, published 14", "30 exp trials, published 40")),
-    Damage("a session is missing and that is accepted", _keep(lambda t: t["session_nr"] != 3),
-           "reported", ("session 3 has 0 rows, published 14", "30 train trials are left"),
+           "refused", ("27 trials in all split parts, published 28", "session 2 has 13 rows")),
+    Damage("a session is missing", _keep(lambda t: t["session_nr"] != 2),
+           "refused", ("session 2 has 0 rows, published 14", "10 exp trials, published 20")),
+    Damage("a session is missing and that is accepted", _keep(lambda t: t["session_nr"] != 2),
+           "reported", ("session 2 has 0 rows, published 14", "10 train trials are left"),
            {"incomplete": True}),
     Damage("catch trials are missing", _keep(lambda t: t["trial_type"] != "catch"),
-           "refused", ("0 catch trials, published 4",)),
+           "refused", ("0 catch trials, published 2",)),
     Damage("a test repeat is missing",
            _keep(lambda t: ~((t["trial_type"] == "test") & (t["session_nr"] == 2))),
-           "refused", ("3 test picture(s) are shown another number of times than 4",)),
+           "refused", ("3 test picture(s) are shown another number of times than 2",)),
     Damage("a value is NaN", _put((7, 2, 5), np.nan), "refused", ("1 value(s) of 1 trial(s)",)),
-    Damage("a value is infinite", _put((50, 0, 0), np.inf), "refused", ("NaN or infinite",)),
+    Damage("a value is infinite", _put((20, 0, 0), np.inf), "refused", ("NaN or infinite",)),
     Damage("a constant channel", _data(lambda d: d.__setitem__((slice(None), 2), 0.5)),
            "reported", ("the channel MLC13-1609 never changes",)),
     Damage("all channels constant", _data(lambda d: d.__imul__(0)),
@@ -298,12 +298,12 @@ DAMAGES = (
     Damage("the table beside tells otherwise", _source(_other_pictures),
            "refused", (CSV, "name another picture than the metadata")),
     Damage("the table beside has rows too few",
-           _source(lambda p: p.write_text("\n".join(p.read_text().splitlines()[:30]))),
-           "refused", (CSV, "29 rows, but the metadata of the epochs have 56")),
+           _source(lambda p: p.write_text("\n".join(p.read_text().splitlines()[:15]))),
+           "refused", (CSV, "14 rows, but the metadata of the epochs have 28")),
     Damage("the table beside is no text", _source(lambda p: p.write_bytes(b"\xff\xfe\x00\x81" * 9)),
            "reported", (CSV, "cannot be read", "unchecked")),
     Damage("picture files are missing", _some_pictures,
-           "reported", ("5 of 43 picture files are not below",), {"pictures": "."}),
+           "reported", ("3 of 23 picture files are not below",), {"pictures": "."}),
     Damage("the folder of pictures is not there", lambda f: None,
            "refused", ("is not a folder",), {"pictures": "nowhere"}),
 )  # fmt: skip

@@ -55,10 +55,19 @@ class MiniatureRaw(ThingsMegRawReader):
     published = EPOCHS
 
 
+SHORT = replace(EPOCHS, sessions=2, catch=2 * CATCH_PER_SESSION)
+
+
+class ShortEpochs(ThingsMegReader):
+    """The reader of a miniature of two sessions."""
+
+    published = SHORT
+
+
 class ShortRaw(ThingsMegRawReader):
     """The reader of a miniature of two sessions."""
 
-    published = replace(EPOCHS, sessions=2, catch=2 * CATCH_PER_SESSION)
+    published = SHORT
 
 
 @dataclass(frozen=True)
@@ -89,14 +98,16 @@ def picture_numbers(stem: str) -> npt.NDArray[np.float64]:
     return np.random.default_rng(seed).normal(size=3)
 
 
-def write_epochs(folder: Path, people: tuple[int, ...] = (1, 2)) -> Planted:
+def write_epochs(
+    folder: Path, people: tuple[int, ...] = (1, 2), sessions: int = SESSIONS
+) -> Planted:
     """Write `derivatives/preprocessed` and `sourcedata`, three split parts a person."""
     tables, signals, patterns = {}, {}, {}
     target = folder / "derivatives" / "preprocessed"
     target.mkdir(parents=True)
     for person in people:
         rng = np.random.default_rng(person)
-        table = trial_table(person)
+        table = trial_table(person, sessions)
         pattern = _patterns(rng, EPOCHS.channels, EPOCHS.samples)
         data = _trial_signals(table, pattern)
         data += NOISE * rng.normal(size=data.shape)

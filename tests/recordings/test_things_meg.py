@@ -33,7 +33,12 @@ from neuroalign.recordings.doctor import examine
 from neuroalign.recordings.preparation import prepare
 from neuroalign.recordings.readers import load_reader, recognise
 from neuroalign.recordings.readers.things_meg_settling import MegOptions
-from neuroalign.recordings.readers.things_meg_trials import Published
+from neuroalign.recordings.readers.things_meg_trials import (
+    Published,
+    check_trials,
+    compare_codes,
+    read_trials,
+)
 from neuroalign.retrieval import Embeddings
 
 TESTS = Path(__file__).parents[1]
@@ -278,3 +283,37 @@ def test_what_is_planted_is_decoded(planted: Planted, tmp_path: Path) -> None:
 
 def _path(table: pd.DataFrame, stem: str) -> str:
     return next(p for p in table["image_path"] if p.endswith(f"/{stem}.jpg"))
+
+
+def test_a_table_of_the_published_size_is_accepted_as_it_is() -> None:
+    published = Published()
+    rows = []
+    for session in range(1, published.sessions + 1):
+        for kind, count in (("exp", 1854), ("test", 200), ("catch", 200)):
+            number, folder = (session, "meg") if kind == "exp" else (13, f"{kind}_meg")
+            rows += [
+                (kind, f"images_{folder}/c{k:04d}_{number:02d}s.jpg", session, k)
+                for k in range(count)
+            ]
+    raw = pd.DataFrame(rows, columns=["trial_type", "image_path", "session_nr", "k"])
+    place = raw.groupby("session_nr").cumcount()
+    raw["run_nr"] = 1 + place * published.runs // (published.trials // published.sessions)
+    shown = raw["trial_type"] != "catch"
+    raw["things_category_nr"] = (raw["k"] + 1).where(shown)
+    exemplar = raw["image_path"].str[-7:-5].astype(int)
+    raw["things_image_nr"] = (20 * (raw["k"] + 1) + exemplar).where(shown)
+    person = read_trials(raw, "P1", published)
+    paths = raw["image_path"]
+    assert len(person.table) == 27_048
+    assert person.findings == ()
+    assert list(check_trials(person.table, paths, "P1", published, incomplete=False)) == []
+    codes = raw["things_image_nr"].fillna(999_999).to_numpy(float)
+    assert list(compare_codes(codes, person.table, "P1")) == []
+    train = person.table[person.table["trial_type"] == "exp"]
+    assert len(train) == 22_248
+    assert (~train["label"].isin(person.test_concepts)).sum() == 19_848
+    short = check_trials(person.table[:-1], paths[:-1], "P1", published, incomplete=False)
+    assert [f.what for f in short] == [
+        "2,399 catch trials, published 2,400",
+        "session 12 has 2,253 rows, published 2,254",
+    ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def plan_person(folder: Path, number: int, options: MegOptions, published: Publi
     where = f"{name} ({first.name})"
     try:
         files = split_parts(first)
-        epochs, said = open_epochs(first)
+        epochs, said = open_epochs(files)
     except NeuroalignError as error:
         return Plan((), (Finding(where, str(error), "fatal", 1),))
     found = [Finding(where, text, "warning", 1) for text in said]
@@ -95,7 +96,7 @@ def plan_person(folder: Path, number: int, options: MegOptions, published: Publi
 
 def stage_session(part: Part, options: MegOptions, published: Published, write: Write) -> Staged:
     """Read the trials of a session, block by block; catch trials are left out."""
-    epochs, _ = open_epochs(part.files[0])
+    epochs, _ = open_epochs(part.files)
     person = _trials(epochs, part.subject, published)
     mine = person.table[person.table["session"] == part.where["session"]]
     kept = mine[mine["trial_type"] != "catch"].reset_index(drop=True)
@@ -195,21 +196,34 @@ def split_parts(first: Path) -> tuple[Path, ...]:
         files.append(following)
 
 
-def open_epochs(first: Path) -> tuple[Any, list[str]]:
-    """Open all split parts without reading signals.
+def open_epochs(files: Sequence[Path]) -> tuple[Any, list[str]]:
+    """Open all split parts of a person without reading signals.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        As `split_parts` returns them.
 
     Returns
     -------
     epochs : mne.Epochs
+        To be read, not changed: the next call may return the same.
     said : list of str
         What MNE remarked.
 
     Raises
     ------
     NeuroalignError
-        A part is missing, cut off or no epochs file.
+        They cannot be read as epochs.
     """
-    with _damage_named(f"{first.name} or a part that follows it") as said:
+    stats = [path.stat() for path in files]
+    return _opened(files[0], tuple((s.st_ino, s.st_size, s.st_mtime_ns) for s in stats))
+
+
+# The tables of 27,048 trials take seconds to open, and a session needs a twelfth of them.
+@lru_cache(maxsize=1)
+def _opened(first: Path, stamps: tuple[tuple[int, int, int], ...]) -> tuple[Any, list[str]]:
+    with _damage_named(f"{first.name} or one of the {len(stamps) - 1} parts after it") as said:
         epochs = mne.read_epochs(first, proj=False, preload=False, verbose="warning")
     return epochs, said
 

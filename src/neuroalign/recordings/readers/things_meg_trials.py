@@ -195,7 +195,8 @@ def compare_codes(
         return
     numbers = table["things_image_nr"].to_numpy(np.float64)
     catch = (table["trial_type"] == "catch").to_numpy()
-    wrong = (catch != catch_code) | (~catch & ~catch_code & ~np.isnan(numbers) & (codes != numbers))
+    # Rows without a number say nothing; a picture's row whose event says "catch" does.
+    wrong = np.where(catch, ~catch_code, ~np.isnan(numbers) & (codes != numbers))
     runs = table.assign(wrong=wrong).groupby(["session", "run"])["wrong"].agg(["sum", "size"])
     for session, run, count, size in runs.reset_index().itertuples(index=False):
         if count == 0:
