@@ -11,20 +11,30 @@ import nibabel
 import numpy as np
 import pandas as pd
 
+from neuroalign.recordings.readers.things_fmri import ThingsFmri
 from neuroalign.recordings.readers.things_fmri_design import Published
 
 #: The design of the miniature: as regular as the published one.
-SMALL = Published(sessions=3, runs=2, train=20, test=4)
+SMALL = Published(sessions=2, runs=2, train=20, test=4)
 CATCH_PER_RUN = 2
+
+
+class MiniatureReader(ThingsFmri):
+    """The reader, which expects the counts of the miniature."""
+
+    published = SMALL
+
+
 CONCEPTS = (
     *("aardvark", "aircraft_carrier", "bat1", "candelabra", "dog", "fire_hydrant"),
     *("jack-o'-lantern", "mango", "panda", "spatula"),
 )
 EXEMPLARS = SMALL.sessions * SMALL.train // len(CONCEPTS)
 SHAPE = (5, 6, 4)
-VOXELS, LATENTS = 48, 4
+VOXELS, LATENTS = 52, 4
 AFFINE = np.array([[-2.0, 0, 0, 6], [0, 2.0, 0, -7], [0, 0, 2.5, 3], [0, 0, 0, 1]])
 SUBJECTS = ("sub-01", "sub-02", "sub-03")
+_FIELD = ("eccentricity", "polarangle", "rsquared", "size")
 _DRAWN = ("V1", "V2", "V3", "hV4", "LO1 (prf)", "lFFA", "rFFA", "IT")
 
 
@@ -122,7 +132,8 @@ def _design(rng: np.random.Generator) -> pd.DataFrame:
         shown = rng.permutation(train[session * SMALL.train : (session + 1) * SMALL.train])
         again = rng.permutation(test)
         for run in range(SMALL.runs):
-            names = [*np.array_split(shown, SMALL.runs)[run], *np.array_split(again, SMALL.runs)[run]]
+            halves = [np.array_split(names, SMALL.runs)[run] for names in (shown, again)]
+            names = np.concatenate(halves)
             for name in rng.permutation(names):
                 kind = "test" if name in test else "train"
                 rows.append((kind, session + 1, run + 1, str(name)))
@@ -142,7 +153,7 @@ def _voxel_table(person: int, index: np.ndarray, rng: np.random.Generator) -> pd
         "nc_singletrial": single,
         "nc_testset": 1200 * single / (100 + 11 * single),
         **{f"splithalf_{k}": rng.normal(size=VOXELS) for k in ("uncorrected", "corrected")},
-        **{f"prf-{k}": rng.random(VOXELS) for k in ("eccentricity", "polarangle", "rsquared", "size")},
+        **{f"prf-{k}": rng.random(VOXELS) for k in _FIELD},
     }
     for place, name in enumerate(_DRAWN):
         columns[name] = (np.arange(VOXELS) % 10 == place).astype(int)

@@ -30,6 +30,7 @@ from neuroalign.recordings.readers.contract import (
 )
 from neuroalign.recordings.readers.things import parse_picture, picture_table
 from neuroalign.recordings.readers.things_fmri_design import Published, check_people
+from neuroalign.recordings.readers.things_fmri_staging import copied_runs
 from neuroalign.recordings.readers.things_fmri_tables import (
     plan_tables,
     stage_tables,
@@ -195,7 +196,8 @@ betas_vol/sub-01/ses-things01/sub-01_ses-things01_run-01_conditions.tsv
             source=f"{self.card.title}: {self.card.citation}",
             licence=self.card.licence,
         )
-        findings = [*check_people(tables, self.published), *findings]
+        written = [part for own in people.values() for part in own]
+        findings = [*copied_runs(written), *check_people(tables, self.published), *findings]
         return Settled(people, info, tuple(findings), pictures)
 
     def finish(

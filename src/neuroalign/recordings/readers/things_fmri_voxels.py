@@ -130,7 +130,7 @@ def _cached(path: Path, _changed: int, roi: tuple[str, ...], person: int) -> Vox
         values = table[name]
         if not values.isin([0, 1]).all():
             raise NeuroalignError(
-                f"{path}: the ROI column {name!r} holds {values[~values.isin([0, 1])].iloc[0]!r}, "
+                f"{path}: the ROI column {name!r} holds {values[~values.isin([0, 1])].iloc[0]}, "
                 "expected 0 or 1 for each voxel. Take the published file, or another ROI."
             )
         chosen |= values.to_numpy() == 1
