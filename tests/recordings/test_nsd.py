@@ -30,6 +30,7 @@ from miniatures.nsd import (
     write_miniature,
 )
 from neuroalign.errors import NeuroalignError
+from neuroalign.evaluation.items import select_test_items
 from neuroalign.images import open_picture, pictures_from_table
 from neuroalign.recordings import Recordings
 from neuroalign.recordings.doctor import examine
@@ -152,8 +153,11 @@ def test_averages_of_repeats(
         assert table["n_averaged"].tolist() == [int((ids == i).sum()) for i in order]
         shared = set(ids[two_people.shared[: 2 * TRIALS]].tolist())
         assert set(table.loc[table["split"] == "test", "nsd_id"]) == shared
+        assert own.average_repeats().trials["n_averaged"].tolist() == table["n_averaged"].tolist()
         across = [len(set(np.flatnonzero(ids == i) // TRIALS)) > 1 for i in order]
         assert table["session"].isna().tolist() == across and any(across)
+
+    assert select_test_items(recordings, "trials").description == "averages of 1 to 2 repeats"
 
 
 def test_pictures_are_those_of_the_brick(two_people: Planted, tmp_path: Path) -> None:

@@ -43,7 +43,8 @@ def select_test_items(recordings: Recordings, spec: str, *, seed: int = 0) -> Te
     if len(test) == 0:
         raise NeuroalignError(f"{recordings.path} has no test trials (split == 'test') to score.")
     if spec == "trials":
-        return TestItems("trials", "single trials", test)
+        stored = "n_averaged" in test.trials and (test.trials["n_averaged"] > 1).any()
+        return TestItems("trials", _averaged(test, "repeats") if stored else "single trials", test)
     if spec == "repeats":
         view = test.average_repeats()
         return TestItems("repeats", _averaged(view, "repeats"), view)

@@ -144,7 +144,9 @@ class Recordings:
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         rows = self._rows[_expand(self._offsets[:-1][order], lengths)]
         bounds = np.append(starts, len(order))
-        table["n_averaged"] = np.diff(offsets[bounds])
+        # Recordings may hold averages themselves, and say so in this column.
+        counts = self.trials.get("n_averaged", pd.Series(np.diff(self._offsets)))
+        table["n_averaged"] = np.add.reduceat(counts.to_numpy(np.int64)[order], starts)
         return self._view(table, rows, offsets[bounds])
 
     def average_repeats(self) -> Recordings:

@@ -79,8 +79,8 @@ def read_ncsnr(path: Path, region: Region) -> npt.NDArray[np.float32]:
     NeuroalignError
         It cannot be read, or is of another volume.
     """
-    image, ratio = _read_volume(path)
-    _check_place(ratio.shape, image.affine, region)
+    _, ratio = _read_volume(path)
+    _check_shape(ratio.shape, region)
     return ratio.ravel()[region.index].astype(np.float32)
 
 
@@ -97,17 +97,20 @@ def _read_volume(path: Path) -> tuple[Any, npt.NDArray[Any]]:
     return image, volume
 
 
-def _check_place(shape: tuple[int, ...], affine: npt.ArrayLike, region: Region) -> None:
+def _check_shape(shape: tuple[int, ...], region: Region) -> None:
     if tuple(shape) != region.shape:
         swapped = sorted(shape) == sorted(region.shape)
         raise NeuroalignError(
             f"its volumes have the shape {tuple(shape)}, the mask has {region.shape}"
             + (": axes are swapped" if swapped else ": they are of different people or grids")
         )
-    if not np.allclose(np.asarray(affine, float), region.affine, atol=1e-3):
-        raise NeuroalignError(
-            "its volumes lie at another place than the mask (their affines differ)"
-        )
+
+
+def lies_elsewhere(path: Path, region: Region) -> bool:
+    """Whether a NIfTI file states another place than the mask does; HDF5 files state none."""
+    if not path.name.endswith(NIFTI):
+        return False
+    return not np.allclose(_nibabel().load(path).affine, region.affine, atol=1e-3)
 
 
 def check_betas(path: Path, region: Region) -> Path:
@@ -275,7 +278,7 @@ def _check_nifti(path: Path, region: Region) -> Any:
         raise NeuroalignError(
             f"it has the shape {shape}, expected (x, y, z, {TRIALS}) with the trials last{where}"
         )
-    _check_place(shape[:3], image.affine, region)
+    _check_shape(shape[:3], region)
     proxy = image.dataobj
     if (proxy.slope, proxy.inter) != (1, 0):
         raise NeuroalignError(

@@ -20,6 +20,7 @@ from neuroalign.recordings.readers.nsd_betas import (
     NIFTI,
     Region,
     check_betas,
+    lies_elsewhere,
     read_ncsnr,
     read_region,
 )
@@ -122,7 +123,12 @@ def _parts(
     if region is None:
         return []
     _expected_voxels(report, mask, region, options, int(subject[-2:]))
+    sound = [(k, p) for k, p in files if report.tried(p, partial(check_betas, p, region))]
     ncsnr = _ncsnr(report, subject, options, region)
+    for path in (*(p for _, p in sound), *([] if ncsnr is None else [Path(ncsnr)])):
+        if lies_elsewhere(path, region):
+            what = f"its affine differs from that of {mask.name}: do they lie at the same place?"
+            report.add(path, what, "warning")
     tables = (shared["design"], str(mask), ncsnr)
     known = [Path(p) for p in tables if p is not None and Path(p).is_file()]
     return [
@@ -133,8 +139,7 @@ def _parts(
             TRIALS,
             {**shared, "session": session, "roi": str(mask), "ncsnr": ncsnr},
         )
-        for session, path in files
-        if report.tried(path, partial(check_betas, path, region)) is not None
+        for session, path in sound
     ]
 
 
