@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import scipy.linalg
 
 import neuroalign as na
 from laboratory import listing, neuroalign
+from miniatures.stopped import statuses_of_stopped
 from miniatures.things_eeg2 import (
     ALL_CHANNELS,
     OFFICIAL,
@@ -71,9 +73,15 @@ def test_every_number_arrives_beside_its_picture(tmp_path: Path) -> None:
     recordings.verify_checksums()
 
 
-@pytest.mark.parametrize("plain_pickle", [False, True])
-@pytest.mark.parametrize("shape", [OFFICIAL, ALL_CHANNELS])
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    ("shape", "plain_pickle", "dtype"),
+    [
+        (OFFICIAL, False, "float32"),
+        (OFFICIAL, True, "float64"),
+        (ALL_CHANNELS, True, "float64"),
+        (ALL_CHANNELS, False, "float32"),
+    ],
+)
 def test_official_and_re_exported_files_in_both_pickles(
     tmp_path: Path, plain_pickle: bool, shape: tuple[int, int], dtype: str
 ) -> None:
@@ -141,25 +149,20 @@ def test_two_processes_change_nothing(tmp_path: Path) -> None:
     assert listing(tmp_path / "one") == listing(tmp_path / "two")
 
 
-def test_stopped_and_resumed_it_ends_the_same(tmp_path: Path) -> None:
+def test_stopped_or_killed_anywhere_it_ends_the_same(tmp_path: Path) -> None:
     write_things_eeg2(tmp_path / "set")
-    prepared(tmp_path / "set", tmp_path / "whole")
-    staged: list[str] = []
-
-    class Stopped(MiniatureReader):
-        def stage(self, part, options, write):
-            staged.append(part.name)
-            done = super().stage(part, options, write)
-            if len(staged) == 3:
-                raise KeyboardInterrupt
-            return done
-
-    with pytest.raises(KeyboardInterrupt):
-        prepare(Stopped(), tmp_path / "set", tmp_path / "out")
-    prepare(Stopped(), tmp_path / "set", tmp_path / "out")
-    assert staged[:3] == ["sub-01_training", "sub-01_test", "sub-02_training"]
-    assert staged[3:] == ["sub-02_training", "sub-02_test"]
-    assert listing(tmp_path / "out") == listing(tmp_path / "whole")
+    prepared(tmp_path / "set", tmp_path / "whole", mvnn=True)
+    moments = [
+        ("open", "*/parts/.sub-02_training*signals.npy", signal.SIGKILL, tmp_path / "a"),
+        ("os.rename", "*/parts/sub-01_test", signal.SIGINT, tmp_path / "b"),
+        ("open", "*/people/.sub-02*.npy", signal.SIGKILL, tmp_path / "c"),
+    ]
+    statuses = statuses_of_stopped(MiniatureReader, tmp_path / "set", moments, mvnn=True)
+    assert statuses == [-signal.SIGKILL, 130, -signal.SIGKILL]
+    for *_, out in moments:
+        assert not out.exists()
+        prepared(tmp_path / "set", out, mvnn=True)
+        assert listing(out) == listing(tmp_path / "whole")
 
 
 def test_the_command(
