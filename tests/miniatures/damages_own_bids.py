@@ -264,6 +264,8 @@ DAMAGES = (
            (NAME, "stand for several classes")),
     Damage("durations below zero", _events(lambda t: t.assign(duration=-1.0)), "refused",
            (NAME, "negative duration in sub-02_ses-01_task-see_run-01_events.tsv")),
+    Damage("events without durations", _events(lambda t: t.drop(columns="duration")), "refused",
+           ("run-01_events.tsv has no column `duration`",)),
     Damage("an onset at no time", _events(lambda t: t.replace({"onset": {t["onset"][0]: np.inf}})),
            "refused", (NAME, "infinite onset(s)")),
     Damage("a run that is gone", _no_run, "reported",

@@ -11,7 +11,7 @@ import scipy.signal
 from neuroalign.errors import NeuroalignError
 from neuroalign.signals.preprocessing import Preprocessing
 
-#: Chosen on the training runs of real single-trial EEG; see docs/your-own-recordings.md.
+#: Chosen on the training runs of real single-trial EEG; see docs/datasets/n170.md.
 EEG_DEFAULTS = Preprocessing(
     tmin=-0.1, tmax=0.6, l_freq=0.5, h_freq=40.0, baseline=None, reject=100.0
 )

@@ -240,7 +240,10 @@ def _check_events(name: str, path: Path, columns: Sequence[str]) -> Iterator[Fin
             "fatal",
             len(events),
         )
-    if "duration" in events:
+    if "duration" not in events:
+        what = f"{path.name} has no column `duration`, which BIDS asks for (n/a will do)"
+        yield Finding(name, what, "fatal", len(events))
+    else:
         durations = pd.to_numeric(events["duration"], errors="coerce")
         if (negative := int((durations < 0).sum())) > 0:
             yield Finding(name, f"event(s) of negative duration in {path.name}", "fatal", negative)
