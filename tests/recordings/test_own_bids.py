@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ pytest.importorskip("mne_bids")
 import neuroalign as na
 from laboratory import listing, neuroalign
 from miniatures.own_bids import CHANNELS, PATTERNS_UV, PICTURES, SFREQ, PlantedRun, write_own_bids
+from miniatures.stopped import statuses_of_stopped
 from neuroalign.recordings.bids import prepare_bids
 from neuroalign.recordings.doctor import examine
 from neuroalign.recordings.preparation import prepare
@@ -102,6 +104,27 @@ def test_stopped_and_resumed_it_ends_the_same(
     assert read == [*parts, "sub-01", "sub-02", "sub-02"]
     assert listing(out) == listing(tmp_path / "whole")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "whole"]
+
+
+def test_killed_it_goes_on_to_the_same_bytes(
+    miniature: tuple[Path, list[PlantedRun]], tmp_path: Path
+) -> None:
+    folder, _ = miniature
+    options: dict[str, Any] = {"l_freq": 0.0, "h_freq": 0.0}
+    prepare(BidsReader(), folder, tmp_path / "whole", options=BidsOptions(**options))
+    moments = [
+        ("open", "*/parts/.*sub-01_ses-01_run-02*signals.npy", signal.SIGKILL, tmp_path / "a"),
+        ("os.rename", "*/people/sub-01", signal.SIGINT, tmp_path / "b"),
+    ]
+    statuses = statuses_of_stopped(BidsReader, folder, moments, **options)
+    assert statuses == [-signal.SIGKILL, 130]
+    for out in (tmp_path / "a", tmp_path / "b"):
+        kept = out.with_name(f".{out.name}.unfinished") / "parts" / "sub-01_ses-01_run-01"
+        assert (kept / "staged.json").is_file()
+        assert not out.exists()
+        prepare(BidsReader(), folder, out, options=BidsOptions(**options))
+        assert listing(out) == listing(tmp_path / "whole")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "whole"]
 
 
 def test_a_whole_one_is_fine(miniature: tuple[Path, list[PlantedRun]]) -> None:

@@ -192,3 +192,79 @@ def test_the_table_of_findings() -> None:
         {"where": "run Fz", "what": "flat", "severity": "error", "count": 3}
     ]
     assert list(findings_table([]).columns) == ["where", "what", "severity", "count"]
+
+
+def test_mains_hum_is_noted_with_its_channels() -> None:
+    data = signals()
+    time = np.arange(data.shape[1]) / SFREQ
+    data[1] += 20e-6 * np.sin(2 * np.pi * 40.0 * time)
+    assert inspect(data) == []  # no mains
+    humming = inspect_recording(raw_of(data), events(), "run", line_freq=40.0)
+    finding = found(humming, "mains hum at 40 Hz")
+    assert (finding.count, finding.severity) == (1, "note")
+    assert "(Cz)" in finding.what
+
+
+def test_a_recording_in_another_unit() -> None:
+    assert found(inspect(signals() * 1e6), "another unit").count == 4
+    assert found(inspect(signals() * 1e-6), "another unit").severity == "warning"
+
+
+def test_channels_on_another_scale_than_the_others() -> None:
+    data = signals()
+    data[0] *= 30
+    data[2] /= 50
+    findings = inspect(data)
+    assert found(findings, "times as noisy as others").channel == "Fz"
+    assert found(findings, "of the others' range").channel == "Pz"
+
+
+def test_a_channel_of_few_values() -> None:
+    data = signals()
+    data[3] = np.round(data[3] / 20e-6) * 20e-6
+    finding = found(inspect(data), "distinct value(s) only")
+    assert finding.channel == "Oz" and finding.count == len(np.unique(data[3])) < 16
+
+
+def test_a_stretch_that_was_written_twice() -> None:
+    data = signals()
+    data[:, 8000:9000] = data[:, 2000:3000]
+    assert found(inspect(data), "come twice within the recording").severity == "warning"
+
+
+def test_onsets_in_milliseconds() -> None:
+    findings = inspect(signals(), events(np.arange(1.0, 118.0, 0.7) * 1000))
+    assert found(findings, "samples or milliseconds").severity == "error"
+
+
+def test_a_pause_between_events() -> None:
+    onsets = np.r_[np.arange(1, 40, 0.7), np.arange(60, 118, 0.7)]
+    assert "up to 20." in found(inspect(signals(), events(onsets)), "pause(s)").what
+
+
+@pytest.mark.parametrize(
+    ("order", "kind"),
+    [(["face", "house"] * 84, "in turn"), (["face"] * 84 + ["house"] * 84, "in blocks")],
+)
+def test_classes_in_an_order(order: list[str], kind: str) -> None:
+    table = events().assign(trial_type=order)
+    assert kind in found(inspect(signals(), table), "changes of class").what
+
+
+def test_a_rare_class() -> None:
+    table = events()
+    table.loc[[5, 60, 99], "trial_type"] = "car"
+    finding = found(inspect(signals(), table), "of the class car, against")
+    assert (finding.count, finding.severity) == (3, "note")
+
+
+def test_columns_that_contradict_each_other() -> None:
+    table = events()
+    table["sample"] = np.rint(table["onset"] * SFREQ) + 1  # counted from one
+    table["value"] = (table["trial_type"] == "face") + 1
+    assert inspect(signals(), table) == []
+    table.loc[3, "sample"] += 40
+    table.loc[7, "value"] = 9  # a class may have several codes
+    assert found(inspect(signals(), table), "another moment than their `onset`").count == 1
+    table["value"] = 5
+    assert "5: face, house" in found(inspect(signals(), table), "several classes").what
