@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from laboratory import listing
+from miniatures.ctf import CtfChannel, write_ctf
 from neuroalign.errors import NeuroalignError
 from neuroalign.recordings.bids import prepare_bids
 from neuroalign.recordings.doctor import examine
@@ -140,3 +141,43 @@ def test_without_a_datatype_the_folder_decides(whole: Path) -> None:
     assert diagnosis.dataset == "bids"
     assert diagnosis.people == {"sub-01": (2, 120)}
     assert diagnosis.status == 0, diagnosis.findings
+
+
+def write_ctf_run(root: Path, run: str, seed: int) -> Path:
+    """Write a CTF recording of two sensors and a trigger channel as BIDS names it."""
+    stem = f"sub-01_task-see_run-{run}"
+    folder = root / "sub-01" / "meg" / f"{stem}_meg.ds"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    samples = rng.integers(-3000, 3000, (3, int(120 * SFREQ))).astype(np.int32)
+    channels = [
+        CtfChannel("MLC11-1609", "meg", 1e-16),
+        CtfChannel("MLC12-1609", "meg", 1e-16),
+        CtfChannel("UPPT001", "stim"),
+    ]
+    write_ctf(folder, channels, SFREQ, [samples], 1, samples.shape[1])
+    events_of(seed).to_csv(folder.with_name(f"{stem}_events.tsv"), sep="\t", index=False)
+    return folder
+
+
+def test_ctf_folders(tmp_path: Path) -> None:
+    root = tmp_path / "bids"
+    for run in ("01", "02"):
+        folder = write_ctf_run(root, run, int(run))
+    recordings = prepare_bids(root, tmp_path / "out", **SETTINGS)
+    assert len(recordings) == 120
+    assert [c.type for c in recordings.info.channels] == ["mag", "mag"]
+    raw = mne.io.read_raw_ctf(folder, verbose="error")
+    first = np.rint(events_of(2)["onset"].iloc[0] * 100).astype(int)
+    data = mne.filter.resample(
+        raw.get_data(picks="meg") * 1e15, up=100.0, down=SFREQ, method="polyphase", verbose="error"
+    )
+    epoch = data[:, first - 50 : first + 101]
+    epoch = epoch - epoch[:, :51].mean(axis=1, keepdims=True)
+    found = recordings.select(run="02").read()[0]
+    for ours, theirs in zip(found, epoch, strict=True):
+        assert np.corrcoef(ours, theirs)[0, 1] > 0.99999
+    (data_file,) = folder.glob("*.meg4")
+    data_file.unlink()
+    with pytest.raises(NeuroalignError, match=r"run-02_meg\.ds cannot be read"):
+        prepare_bids(root, tmp_path / "again", **SETTINGS)
