@@ -21,6 +21,7 @@ from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.ceilings import OTHER_PEOPLE, OWN_REPEATS
 from neuroalign.evaluation.floors import SIGNAL_BLIND, UNTRAINED
 from neuroalign.evaluation.items import select_test_items
+from neuroalign.evaluation.protocols import load_protocol
 from neuroalign.evaluation.scores import Score, read_scores
 from neuroalign.evaluation.tasks import score_retrieval
 from neuroalign.recordings import Recordings
@@ -77,7 +78,7 @@ def test_a_score_is_never_alone(scores: list[Score]) -> None:
         if " - " not in score.model and score.model not in ceilings:
             assert score.ceiling_name == IDEAL
             best = one(scores, **{f: getattr(score, f) for f in SAME}, model=IDEAL)
-            assert score.ceiling == best.value
+            assert score.ceiling == pytest.approx(best.value, rel=1e-12)
             if score.share is not None:
                 way = (score.value - score.chance) / (best.value - score.chance)
                 assert score.share == pytest.approx(way)
@@ -266,6 +267,8 @@ def test_scores_come_from_the_stored_embeddings_alone(
     assert neuroalign("evaluate", tmp_path, "--stored", "--protocol", "paper/encoding") == 0
     assert "Protocol paper/encoding@1" in plain(capsys.readouterr().out)
     found = read_scores(tmp_path / "scores" / "paper-encoding.json")
+    kept = load_protocol(tmp_path / "scores" / "paper-encoding.yaml")
+    assert kept == load_protocol("paper/encoding")
     assert {s.protocol for s in found} == {"paper/encoding@1"}
     scored = [s for s in found if s.model == "default"]
     assert {(s.task, s.subject) for s in scored} == {("encoding", "all")}

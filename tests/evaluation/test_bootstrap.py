@@ -18,7 +18,7 @@ def coverage(draw, truth, n=400):
     hits = 0
     for i in range(n):
         values, clusters = draw(rng)
-        interval = bootstrap_interval(values, clusters, n_boot=500, seed=i, bounds=(-9, 9))
+        interval = bootstrap_interval(values, clusters, n_boot=200, seed=i, bounds=(-9, 9))
         hits += interval.low <= truth <= interval.high
     return hits / n
 
@@ -44,18 +44,18 @@ def areas(rng, pictures, people, spread=0.0):
     return rng.beta(8 * mean, 8 * (1 - mean))
 
 
-@pytest.mark.parametrize(("pictures", "people"), [(10, 1), (20, 4), (60, 3)])
+@pytest.mark.parametrize(("pictures", "people"), [(10, 1), (20, 4)])
 def test_coverage_of_few_pictures_in_1000_draws(pictures, people):
     rng, held = np.random.default_rng(pictures), 0
     clusters = np.repeat(np.arange(pictures), people)
     for seed in range(1000):
         values = areas(rng, pictures, people).ravel()
-        interval = bootstrap_interval(values, clusters, n_boot=200, seed=seed)
+        interval = bootstrap_interval(values, clusters, n_boot=150, seed=seed)
         held += interval.low <= 0.7 <= interval.high
     assert 0.93 <= held / 1000 <= 0.97
 
 
-@pytest.mark.parametrize(("pictures", "people", "spread"), [(20, 4, 0.08), (60, 6, 0.08)])
+@pytest.mark.parametrize(("pictures", "people", "spread"), [(60, 6, 0.08)])
 def test_coverage_of_people_too_and_what_fixing_them_would_do(pictures, people, spread):
     rng, held, fixed = np.random.default_rng(people), 0, 0
     for seed in range(1000):
@@ -73,7 +73,7 @@ def test_coverage_of_people_too_and_what_fixing_them_would_do(pictures, people, 
 def test_people_who_differ_in_nothing_but_noise_widen_the_interval_little():
     rng = np.random.default_rng(1)
     ratio = []
-    for seed in range(100):
+    for seed in range(30):
         values = areas(rng, 100, 6)
         cluster, person = (i.ravel() for i in np.indices(values.shape))
         both = bootstrap_interval(values.ravel(), cluster, people=person, seed=seed)
@@ -86,7 +86,7 @@ def test_people_who_differ_in_nothing_but_noise_widen_the_interval_little():
 def test_people_who_saw_other_pictures_are_no_more_apart_than_their_pictures():
     rng, ratio = np.random.default_rng(2), []
     person = np.repeat(np.arange(6), 50)
-    for seed in range(100):
+    for seed in range(30):
         values = areas(rng, 300, 1).ravel()
         both = bootstrap_interval(values, np.arange(300), people=person, seed=seed)
         alone = bootstrap_interval(values, np.arange(300), seed=seed)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from neuroalign.evaluation.bootstrap import Interval, Sample, share_interval, share_of_intervals
 from neuroalign.evaluation.per_query import QueryValues
 from neuroalign.evaluation.scores import Score
@@ -53,8 +55,9 @@ def beside_ceiling(
         best = ceiling.by_person.get(score.subject, {}).get(values.metric)
         if best is None or not _comparable(score, best.n_gallery):
             return score
-        level = best.interval(n_boot=n_boot, seed=seed).value
-        score = replace(score, ceiling=level, ceiling_name=ceiling.name)
+        level = np.median(best.values) if best.level is not None else None
+        level = np.average(best.values, weights=best.weights) if level is None else level
+        score = replace(score, ceiling=float(level), ceiling_name=ceiling.name)
         if values.level is not None:
             return score  # a rank is no share of anything
         share = share_interval(

@@ -295,16 +295,16 @@ class _Collected:
         asked = np.unique(self._codes)
         spot = np.minimum(np.searchsorted(known, asked), len(known) - 1)
         own = np.where(known[spot] == asked, spot, -1)
-        place = np.searchsorted(known, shown)
+        place, label_place = np.searchsorted(known, shown), np.searchsorted(asked, self._codes)
         for block in Cosines(vectors[asked], vectors[known]).blocks(len(known)):
             shares = retrieved_shares(block.exact, own[block.part])
             for part in self._parts(np.arange(len(rows))):
-                label, seen = self._codes[rows[part]][None], place[part][None]
+                label, seen = label_place[rows[part]][None], place[part][None]
                 if encoding:
                     seen = np.searchsorted(known, self._other_pictures(shown[part]))
                 else:
-                    label = self._drawn.labels(self._codes, rows[part])
-                label = np.searchsorted(asked, label) - block.part.start
+                    label = self._drawn.labels(label_place, rows[part])
+                label = label - block.part.start
                 here = (label >= 0) & (label < len(shares))
                 value = np.where(here, shares[np.where(here, label, 0), seen], 0.0)
                 for i, member in enumerate(self._groups.values()):
