@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import scipy.signal
 
 from laboratory import listing, neuroalign
 from miniatures.ctf import read_integers, write_integers
+from miniatures.stopped import statuses_of_stopped
 from miniatures.things_meg import (
     BLOCK_S,
     EPOCHS,
@@ -281,3 +283,19 @@ def test_what_is_planted_is_decoded(planted: Planted, tmp_path: Path) -> None:
         right += (found == own.loc[~train, "stimulus"].to_numpy()).tolist()
     assert len(right) == 24
     assert np.mean(right) > 0.8, right
+
+
+def test_killed_it_goes_on_and_ends_the_same_to_the_last_byte(
+    planted: Planted, tmp_path: Path
+) -> None:
+    expected = listing(prepared(planted, tmp_path / "whole").path)
+    out = tmp_path / "out"
+    part = "*/parts/.*P2_ses-02_run-01*signals.npy"
+    moments = [
+        ("open", part, signal.SIGKILL, out),
+        ("os.rename", "*/people/P2", signal.SIGINT, out),
+    ]
+    found = statuses_of_stopped(MiniatureRaw, planted.folder, moments)
+    assert found == [-signal.SIGKILL, 130]
+    prepared(planted, out)
+    assert listing(out) == expected
