@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from neuroalign.assess import rescore_run
 from neuroalign.assess.ceilings import measure_agreement
 from neuroalign.assess.restrict import restrict, unmet
 from neuroalign.assess.steps import both_sides, judge_for, steps_of
@@ -281,6 +282,19 @@ def test_new_concepts_may_not_occur_in_training() -> None:
         list(scored(unlabelled, protocol))
 
 
+def test_shared_concepts_can_be_accepted_and_every_score_says_so(tmp_path: Path) -> None:
+    protocol = pilot(concepts={"zero_shot": True}, intervals={"draws": 100})
+    seen = pd.DataFrame(
+        {"modality": "eeg", "stimulus": ["x"], "label": ["class003"], "trials": [12]}
+    )
+    stored = replace(stored_for(protocol, oracle), training=seen)
+    save_stored(stored, tmp_path / "evaluation")
+    with pytest.raises(NeuroalignError, match="is a zero-shot protocol"):
+        rescore_run(tmp_path, protocol)
+    scores = rescore_run(tmp_path, protocol, accept=["shared-concepts"])
+    assert scores and all("not zero-shot" in s.note for s in scores)
+
+
 def test_counts_that_are_not_as_expected_are_an_error_or_a_note() -> None:
     expect = {"gallery": {"eeg": 200}, "repeats": {"each": 12}, "people": {"eeg": 2}}
     loose, strict = pilot(expect=expect), pilot(expect=expect, strict=True)
@@ -464,7 +478,8 @@ def test_a_protocol_of_ones_own_is_a_file_of_the_same_form(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({}, "a protocol of that name ships"),
+        ({"version": 2}, "a protocol of that name ships"),
+        ({"name": "things-fmri-100-way"}, "a protocol of that name ships"),
         ({"name": "ours", "galery": {}}, r"galery: Extra inputs are not permitted"),
         ({"name": "ours", "metrics": ["top3"]}, r"metrics.0: Input should be 'top1', "),
         ({"name": "ours", "metrics": ["k_way"]}, "need each other"),
@@ -478,6 +493,12 @@ def test_faults_in_a_file_are_named(
 ) -> None:
     with pytest.raises(NeuroalignError, match=message):
         load_protocol(written(tmp_path / "own.yaml", **changes))
+
+
+def test_a_protocol_written_beside_its_scores_is_read_back(tmp_path: Path) -> None:
+    for name in NAMES:
+        (tmp_path / "p.yaml").write_text(load_protocol(name).as_yaml())
+        assert load_protocol(tmp_path / "p.yaml") == load_protocol(name)
 
 
 def test_what_is_no_protocol_is_refused(tmp_path: Path) -> None:

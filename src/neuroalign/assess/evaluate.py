@@ -8,11 +8,12 @@ from pathlib import Path
 
 from neuroalign.assess.embed import embed_run
 from neuroalign.assess.score import score_stored
-from neuroalign.assess.stored import load_stored, save_stored, stored_specs
+from neuroalign.assess.stored import load_stored, save_stored, stored_before
 from neuroalign.audit import admit_run, audit_file, write_audit
 from neuroalign.audit.sides import SHARED_CONCEPTS
 from neuroalign.evaluation.protocols import DEFAULT, Protocol, load_protocol
 from neuroalign.evaluation.scores import Score, write_scores
+from neuroalign.files import atomic_file
 from neuroalign.run import Run
 
 
@@ -38,7 +39,7 @@ def evaluate_run(
         `scores/` under its name, and leave `scores.json` alone.
     ceiling : sequence of Score, optional
         The ideal observer's scores of another run on the same simulation, for recordings that
-        were derived from it (spectrograms).
+        were derived from it (spectrograms); those of an earlier evaluation unless given.
     accept : sequence of str
         Audit rules whose refusal is accepted; `audit.json` beside the scores says which were.
 
@@ -55,37 +56,51 @@ def evaluate_run(
     run.recordings  # noqa: B018 (refuses recordings that have changed since the training)
     protocol = protocol or load_protocol()
     audit = admit_run(run.path, accept, protocol)
-    if any(f.rule == SHARED_CONCEPTS for f in audit.accepted):
-        concepts = protocol.concepts.model_copy(update={"zero_shot": False})
-        protocol = protocol.model_copy(update={"concepts": concepts})
     folder = run.path / "evaluation"
-    also, every_picture = stored_specs(folder)
-    stored = embed_run(run, protocol, also=also, every_picture=every_picture)
-    save_stored(replace(stored, ceiling=tuple(ceiling)), folder)
+    before = stored_before(folder)
+    stored = embed_run(run, protocol, also=before.specs, every_picture=before.every_picture)
+    save_stored(replace(stored, ceiling=tuple(ceiling) or before.ceiling), folder)
     # Scored as read back: so that the scores are those of the stored embeddings, to the last bit.
-    scores = rescore_run(run.path, protocol)
+    scores = rescore_run(run.path, protocol, accept=[f.rule for f in audit.accepted])
     write_audit(audit, audit_file(run.path, protocol))
     return scores
 
 
-def rescore_run(path: str | Path, protocol: Protocol | None = None) -> list[Score]:
+def rescore_run(
+    path: str | Path, protocol: Protocol | None = None, *, accept: Sequence[str] = ()
+) -> list[Score]:
     """Score what is stored in `evaluation/` and write the scores; nothing else is needed.
 
-    Neither the model, nor the recordings, nor the pictures have to be there.
+    Neither the model, nor the recordings, nor the pictures have to be there. A protocol other than
+    the default is written beside its scores.
 
     Parameters
     ----------
     path : Path
         The folder of an evaluated run.
     protocol : Protocol, optional
+    accept : sequence of str
+        Audit rules whose refusal is accepted: `shared-concepts` lets a zero-shot protocol score
+        concepts that occur in training, and each score then says so.
 
     Returns
     -------
     list of Score
     """
     protocol = protocol or load_protocol()
-    scores = score_stored(load_stored(Path(path) / "evaluation"), protocol)
-    write_scores(scores, scores_file(Path(path), protocol))
+    out = scores_file(Path(path), protocol)
+    rules, note = protocol, ""
+    if SHARED_CONCEPTS in accept and protocol.concepts.zero_shot:
+        concepts = protocol.concepts.model_copy(update={"zero_shot": False})
+        rules = protocol.model_copy(update={"concepts": concepts})
+        note = "not zero-shot: that test concepts occur in training was accepted"
+    scores = score_stored(load_stored(Path(path) / "evaluation"), rules)
+    if note:
+        scores = [replace(s, note=f"{s.note}; {note}" if s.note else note) for s in scores]
+    write_scores(scores, out)
+    if protocol.name != DEFAULT:
+        with atomic_file(out.with_suffix(".yaml")) as partial:
+            partial.write_text(protocol.as_yaml(), encoding="utf-8")
     return scores
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -117,19 +117,35 @@ class Stored:
     ceiling: tuple[Score, ...] = ()
 
 
-def stored_specs(folder: Path) -> tuple[dict[str, list[str]], bool]:
-    """Return which item sets were stored before, by modality, and whether with every picture.
+@dataclass(frozen=True)
+class Before:
+    """What an earlier evaluation stored, and a further one keeps.
 
-    So that another protocol adds to what is there, and the scores of all can be computed again.
+    Attributes
+    ----------
+    specs : the item sets of each modality
+    every_picture : whether the whole picture set was embedded
+    ceiling : the scores of another run's ideal observer
+    """
+
+    specs: dict[str, list[str]] = field(default_factory=dict)
+    every_picture: bool = False
+    ceiling: tuple[Score, ...] = ()
+
+
+def stored_before(folder: Path) -> Before:
+    """Return what was stored before; nothing if that is not whole, or of another version.
+
+    So that a protocol adds to what is there, and the scores of all can be computed again.
     """
     if not (folder / "evaluation.json").is_file():
-        return {}, False
+        return Before()
     try:
         content = _described(folder)
     except NeuroalignError:
-        return {}, False
+        return Before()
     specs = {m: [i["spec"] for i in sets] for m, sets in content["items"].items()}
-    return specs, content["every_picture"]
+    return Before(specs, content["every_picture"], tuple(read_scores(folder / "ceiling.json")))
 
 
 def model_slug(name: str) -> str:

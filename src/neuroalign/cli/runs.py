@@ -78,7 +78,7 @@ def evaluate_command(
 
     chosen = load_protocol(protocol)
     if stored:
-        scores = rescore_run(run, chosen)
+        scores = rescore_run(run, chosen, accept=accept or ())
     else:
         scores = evaluate_run(run, protocol=chosen, accept=accept or ())
     if as_json:

@@ -177,6 +177,10 @@ class Protocol(_Part):
             by_person=self.intervals.unit == "picture and person",
         )
 
+    def as_yaml(self) -> str:
+        """Return YAML that `load_protocol` reads back."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
     def described(self) -> list[tuple[str, str]]:
         """Return what the protocol fixes, in words: pairs of what and how."""
         size = _by_modality({m: f"{n:,}" for m, n in self.expect.gallery.items()})
@@ -249,11 +253,13 @@ def load_protocol(name_or_file: str | Path = DEFAULT) -> Protocol:
     if not isinstance(content, dict):
         raise NeuroalignError(f"{where} must hold `field: value` lines.")
     protocol = _validated(content, where)
-    if where != protocol.name and protocol.name in _shipped():
-        raise NeuroalignError(
-            f"{where} calls itself {protocol.name!r}, but a protocol of that name ships with "
-            "neuroalign, and a score is filed under its protocol's name. Choose another `name`."
-        )
+    for name, file in _shipped().items():
+        taken = name.replace("/", "-") == protocol.slug and where != name
+        if taken and protocol != _validated(yaml.safe_load(file.read_text("utf-8")), name):
+            raise NeuroalignError(
+                f"{where} calls itself {protocol.name!r}, but a protocol of that name ships with "
+                "neuroalign, and a score is filed under its protocol's name. Choose another `name`."
+            )
     return protocol
 
 
