@@ -355,6 +355,17 @@ def test_a_voxel_without_numbers_is_left_out_and_listed(tmp_path: Path) -> None:
     assert [d.where for d in found.info.dropped] == [f"sub-01, 2 of {VISUAL.sum()} voxels"]
 
 
+def test_a_person_under_two_names_is_refused(tmp_path: Path) -> None:
+    write_things_fmri(tmp_path / "fmri", people=1)
+    for path in list((tmp_path / "fmri").rglob("sub-01_*")):
+        copy = path.with_name(path.name.replace("sub-01", "sub-02"))
+        shutil.copy(path, copy)
+        if copy.suffix == ".csv":
+            pd.read_csv(copy).assign(subject_id=2).to_csv(copy, index=False)
+    with pytest.raises(NeuroalignError, match=r"sub-02_ses-01: .*100%.*sub-01_ses-01: one was cop"):
+        prepared(tmp_path / "fmri", tmp_path / "out")
+
+
 def test_people_who_are_not_there_are_named(tmp_path: Path) -> None:
     write_things_fmri(tmp_path / "fmri", people=1)
     found = examine(tmp_path / "fmri", dataset=MiniatureReader(), quick=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -76,6 +77,17 @@ class Series:
         read = _nifti_blocks if self.path.name.endswith(NIFTI) else _array_blocks
         with _readable(self.path), np.errstate(over="ignore"):
             yield from read(self, rows)
+
+    def digest(self, row: int) -> str:
+        """Return a hash of one whole volume, outside of the mask too; "" if it is constant."""
+        with _readable(self.path):
+            if self.path.name.endswith(NIFTI):
+                volume = np.asarray(_load(self.path).dataobj[..., row])
+            else:
+                volume = np.array(np.load(self.path, mmap_mode="r", allow_pickle=False)[row])
+        if (volume == volume.flat[0]).all():
+            return ""
+        return hashlib.blake2b(np.ascontiguousarray(volume).data, digest_size=16).hexdigest()
 
 
 def open_series(path: Path, mask: Region | Path | None = None) -> Series:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -145,13 +145,22 @@ for NIfTI: one mask (x, y, z), or one for each person
             )
         findings = [*_check_split(chosen, table), *_unused_index(folder, options, found)]
         parts = []
-        for subject in subjects or people:
+        used: dict[Path, str] = {}
+        for subject in dict.fromkeys(subjects or people):
             rows = people[subject]
             if not subject or Path(subject).name != subject:
                 raise NeuroalignError(f"{subject!r} cannot name a subject: it must be a file name.")
             try:
-                files = _files_of(subject, folder, chosen, found)
-                _open(files, chosen, len(table), len(rows))
+                files = _files_of(subject, folder, chosen, found, people)
+                series = _open(files, chosen, len(table), len(rows))
+                first = used.setdefault(files.signals, subject)
+                if first != subject and series.volumes != len(table):
+                    raise NeuroalignError(
+                        f"{files.signals} would be the series of {first} and {subject} and holds "
+                        f"{series.volumes} volumes, but the table of all people has {len(table)} "
+                        "rows. A series for several people holds them all, in the order of the "
+                        "table; a person's own is named after the person."
+                    )
             except NeuroalignError as error:
                 findings.append(Finding(subject, str(error), "fatal", 1))
                 continue
@@ -184,7 +193,11 @@ for NIfTI: one mask (x, y, z), or one for each person
         volumes = kept["source"].to_numpy(np.int64)
         for place, block in series.blocks(places[volumes]):
             write(fits.apply(volumes[place], block, usable))
-        facts = {"voxels": series.voxels, "unusable": np.flatnonzero(~usable).tolist()}
+        facts = {
+            "voxels": series.voxels,
+            "unusable": np.flatnonzero(~usable).tolist(),
+            "first_volume": series.digest(int(places[0])),
+        }
         return Staged(kept.drop(columns="source"), facts, (*dropped, *gone))
 
     def settle(self, parts: Sequence[StagedPart], options: Options) -> Settled:
@@ -206,7 +219,7 @@ for NIfTI: one mask (x, y, z), or one for each person
             source=options.source or table.resolve().parent.name,
             licence=options.licence,
         )
-        return Settled(people, info)
+        return Settled(people, info, tuple(_same_series(parts)))
 
     def finish(
         self, subject: str, settled: Settled, options: Options, writer: RecordingsWriter
@@ -231,6 +244,22 @@ for NIfTI: one mask (x, y, z), or one for each person
             writer.set_volume(subject, series.index[keep], series.shape, series.affine)
 
 
+def _same_series(parts: Sequence[StagedPart]) -> list[Finding]:
+    """Find people whose series begin with the same volume, whatever their masks keep of it."""
+    seen: dict[str, str] = {}
+    found = []
+    for part in parts:
+        digest, name = str(part.facts["first_volume"]), part.part.name
+        if digest and digest in seen:
+            what = (
+                f"the series ({Path(part.part.where['signals']).name}) begins with the same volume "
+                f"as that of {seen[digest]}: one was copied over the other"
+            )
+            found.append(Finding(name, what, "fatal", len(part.trials)))
+        seen.setdefault(digest, name)
+    return found
+
+
 def _with_files(folder: Path, options: ArraysOptions, found: Found | None) -> ArraysOptions:
     """Take from the folder what the options do not say."""
     if options.signals is not None and options.trials is not None:
@@ -244,7 +273,13 @@ def _with_files(folder: Path, options: ArraysOptions, found: Found | None) -> Ar
     return options.model_copy(update={"trials": options.trials or found.table})
 
 
-def _files_of(subject: str, folder: Path, options: ArraysOptions, found: Found | None) -> _Files:
+def _files_of(
+    subject: str,
+    folder: Path,
+    options: ArraysOptions,
+    found: Found | None,
+    people: Collection[str],
+) -> _Files:
     assert options.trials is not None
     signals = options.signals
     if isinstance(signals, dict):
@@ -258,17 +293,17 @@ def _files_of(subject: str, folder: Path, options: ArraysOptions, found: Found |
         path = _named(signals, subject)
     else:
         assert found is not None
-        own = belonging_to(subject, found.series)
+        own = belonging_to(subject, found.series, people)
         if own is None:
             raise NeuroalignError(
-                f"{folder} has several series ({', '.join(p.name for p in found.series)}), and it "
-                f"is not clear which is that of {subject}. Let its name begin with {subject}, or "
-                "name the series."
+                f"{folder} has the series {', '.join(p.name for p in found.series)}, and it is not "
+                f"clear which is that of {subject}. Let its name begin with {subject}, or name the "
+                "series."
             )
         path = own
     mask = None if options.mask is None else _named(options.mask, subject)
     if mask is None and signals is None and path.name.endswith(NIFTI) and found is not None:
-        mask = belonging_to(subject, found.masks)
+        mask = belonging_to(subject, found.masks, people)
     index = None if options.voxel_index is None else _named(options.voxel_index, subject)
     return _Files(options.trials, path, mask, index)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,12 +121,17 @@ def look_around(folder: Path) -> Found | None:
     return Found(tables[0], series, tuple(kinds.get(3, ())), tuple(kinds.get(1, ())))
 
 
-def belonging_to(subject: str, files: tuple[Path, ...]) -> Path | None:
+def belonging_to(subject: str, files: Sequence[Path], people: Iterable[str]) -> Path | None:
     """Return the one file that is everybody's, or whose name begins with this person's."""
-    own = [p for p in files if p.name.split(".")[0] == subject or p.name.startswith(f"{subject}_")]
+    own = [p for p in files if _named_after(p, subject)]
     if len(own) == 1:
         return own[0]
-    return files[0] if len(files) == 1 else None
+    shared = [p for p in files if not any(_named_after(p, name) for name in people)]
+    return shared[0] if len(shared) == 1 and not own else None
+
+
+def _named_after(path: Path, subject: str) -> bool:
+    return path.name.split(".")[0] == subject or path.name.startswith(f"{subject}_")
 
 
 def _dimensions(path: Path) -> int:
