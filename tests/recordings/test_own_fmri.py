@@ -216,5 +216,5 @@ def test_one_series_for_several_people_holds_them_all(tmp_path: Path) -> None:
     trials = np.concatenate([(p.table["label"] != "rest") for p in planted.values()])
     np.testing.assert_allclose(recordings.read(), np.concatenate(both)[trials], rtol=1e-6)
     np.save(folder / "betas.npy", both[0])
-    with pytest.raises(NeuroalignError, match="of p1 and p2 and holds 60 volumes.*has 120"):
+    with pytest.raises(NeuroalignError, match=r"of p1 and p2 and holds 60 volumes.*has 120"):
         prepare_arrays(folder, None, tmp_path / "other")

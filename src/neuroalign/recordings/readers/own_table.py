@@ -126,8 +126,8 @@ def belonging_to(subject: str, files: Sequence[Path], people: Iterable[str]) -> 
     own = [p for p in files if _named_after(p, subject)]
     if len(own) == 1:
         return own[0]
-    shared = [p for p in files if not any(_named_after(p, name) for name in people)]
-    return shared[0] if len(shared) == 1 and not own else None
+    shared = len(files) == 1 and not any(_named_after(files[0], name) for name in people)
+    return files[0] if shared else None
 
 
 def _named_after(path: Path, subject: str) -> bool:
