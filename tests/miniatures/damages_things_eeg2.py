@@ -232,6 +232,8 @@ DAMAGES = (
            "refused", ("sub-01_test", "infinite")),
     Damage("a channel is constant", _set(SECOND, (..., 3, slice(None)), 1.5),
            "refused", ("sub-02_training", "1 channel(s) never change", "P3")),
+    Damage("a channel is constant in the test alone", _set(TEST, (..., 2, slice(None)), 1.5),
+           "reported", ("sub-01_test", "1 channel(s) never change (P2)")),
     Damage("trials are zeros", _set(TRAINING, (5, 1), 0),
            "reported", ("sub-01_training", "the signal is flat", "trial 21")),
     Damage("a person under another's name",

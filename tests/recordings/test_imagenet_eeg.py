@@ -18,6 +18,8 @@ from miniatures.imagenet_eeg import (
     ODD_LENGTHS,
     MiniatureReader,
     Planted,
+    load,
+    save,
     write_imagenet_eeg,
 )
 from miniatures.stopped import statuses_of_stopped
@@ -26,7 +28,7 @@ from neuroalign.recordings.doctor import examine
 from neuroalign.recordings.preparation import prepare
 from neuroalign.recordings.readers import recognise
 from neuroalign.recordings.readers.imagenet_classes import CLASS_NAMES
-from neuroalign.recordings.readers.imagenet_eeg import ImageNetEegOptions
+from neuroalign.recordings.readers.imagenet_eeg import SIGNALS, ImageNetEegOptions
 from neuroalign.retrieval import Embeddings
 
 
@@ -133,6 +135,23 @@ def test_another_split_and_the_one_for_single_people(tmp_path: Path) -> None:
         assert set(found) == expected
     findings = (tmp_path / "single" / "findings.tsv").read_text()
     assert "test pictures are training pictures too, of other people" in findings
+
+
+def test_the_split_for_single_people_may_reach_beyond_those_with_fewer_segments(
+    tmp_path: Path,
+) -> None:
+    planted = write_imagenet_eeg(tmp_path / "set")
+    path = tmp_path / "set" / SIGNALS["5-95"]
+    content = load(path)
+    del content["dataset"][60:]  # the last four of the second person
+    save(path, content)
+    recordings = prepared(tmp_path / "set", tmp_path / "out", splits="single")
+    test = planted.splits["single"][0]["test"]
+    found = recordings.select(split="test", subject="sub-02").trials["file_index"]
+    assert set(found) == {32 + p for p in test if p < 28} - set(ODD_LENGTHS)
+    assert "indices go up to 31, and 1 people have fewer segments (the fewest: 28)" in (
+        (tmp_path / "out" / "findings.tsv").read_text()
+    )
 
 
 def test_blocks_and_order(tmp_path: Path) -> None:

@@ -33,8 +33,8 @@ from neuroalign.recordings.readers.imagenet_eeg_files import (
     Segments,
     check_agreement,
     read_segments,
-    read_split,
 )
+from neuroalign.recordings.readers.imagenet_eeg_splits import read_split
 from neuroalign.recordings.readers.imagenet_eeg_trials import (
     LONGEST,
     ORDER,
@@ -46,6 +46,7 @@ from neuroalign.recordings.readers.imagenet_eeg_trials import (
     usable_trials,
 )
 from neuroalign.recordings.schema import Channel, Dropped, RecordingsInfo
+from neuroalign.recordings.still_channels import StillChannels
 from neuroalign.recordings.writer import RecordingsWriter
 from neuroalign.signals import steps
 from neuroalign.signals.eeg import spectrogram
@@ -189,7 +190,7 @@ class ImageNetEegReader(Reader):
         table["split"] = split.loc[table["file_index"]].to_numpy()
         table, dropped = usable_trials(table, stop, part.name)
         flat = []
-        still = _Still()
+        still = StillChannels()
         for first in range(0, len(table), _BLOCK):
             rows = table.iloc[first : first + _BLOCK]
             block = np.stack(
@@ -208,8 +209,8 @@ class ImageNetEegReader(Reader):
             reason = f"the signal is flat: all values are the same (segments {at})"
             dropped.append(Dropped(where=part.name, trials=len(flat), reason=reason))
             findings.append(Finding(part.name, reason, "warning", len(flat)))
-        still.refuse(part)
-        facts["channels"] = int(segments.eeg[0].shape[0])
+        facts["channels"] = [f"ch{i + 1:03d}" for i in range(segments.eeg[0].shape[0])]
+        still.refuse(part, facts["channels"])
         return Staged(table.drop(index=flat), facts, tuple(dropped), tuple(findings))
 
     def settle(self, parts: Sequence[StagedPart], options: Options) -> Settled:
@@ -250,7 +251,8 @@ class ImageNetEegReader(Reader):
         self, path: Path, segments: Segments, options: ImageNetEegOptions
     ) -> tuple[pd.Series, list[Finding]]:
         known = (self.published.splits or {}).get(options.splits) if options.split == 0 else None
-        return read_split(path, options.split, segments, options.splits == "single", known)
+        each = max(self.published.pictures) if options.splits == "single" else None
+        return read_split(path, options.split, segments, each, known)
 
     def _compare(self, folder: Path, signals: Path, segments: Segments) -> list[Finding]:
         """Compare with the other files of signals: their segments are the same."""
@@ -264,32 +266,6 @@ class ImageNetEegReader(Reader):
         return findings
 
 
-class _Still:
-    """Remembers which channels have not changed so far."""
-
-    def __init__(self) -> None:
-        self._low: npt.NDArray[np.float32] | None = None
-        self._high: npt.NDArray[np.float32] | None = None
-
-    def look(self, block: npt.NDArray[np.float32]) -> None:
-        if len(block):
-            low, high = block.min(axis=(0, 2)), block.max(axis=(0, 2))
-            self._low = low if self._low is None else np.minimum(self._low, low)
-            self._high = high if self._high is None else np.maximum(self._high, high)
-
-    def refuse(self, part: Part) -> None:
-        if self._low is None or self._high is None:
-            return
-        flat = np.flatnonzero(self._low == self._high)
-        if len(flat):
-            names = ", ".join(f"ch{i + 1:03d}" for i in flat[:5])
-            raise NeuroalignError(
-                f"{part.name}: {len(flat)} channel(s) never change over the training trials "
-                f"({names}) in {part.files[0].name}, so they cannot be standardised. Download it "
-                "again, or leave this person out (--subjects)."
-            )
-
-
 def _training(parts: Sequence[StagedPart]) -> Iterator[npt.NDArray[np.float32]]:
     for part in parts:
         for signals, trials in part.blocks(_BLOCK):
@@ -297,7 +273,6 @@ def _training(parts: Sequence[StagedPart]) -> Iterator[npt.NDArray[np.float32]]:
 
 
 def _describe(parts: Sequence[StagedPart], options: ImageNetEegOptions) -> RecordingsInfo:
-    channels = {int(p.facts["channels"]) for p in parts}
     start, stop = _crop(options.crop)
     done = [steps.record("crop", by=(), start=start, stop=stop)]
     if options.band != "raw":
@@ -312,7 +287,7 @@ def _describe(parts: Sequence[StagedPart], options: ImageNetEegOptions) -> Recor
         units="standard deviations",
         sfreq=SFREQ,
         tmin=start / SFREQ,
-        channels=tuple(Channel(name=f"ch{i + 1:03d}", type="eeg") for i in range(max(channels))),
+        channels=tuple(Channel(name=str(n), type="eeg") for n in parts[0].facts["channels"]),
         steps=tuple(done),
         source=f"ImageNetEEG, {SIGNALS[options.band]}, {SPLITS[options.splits]}, {options.split}",
         licence=ImageNetEegReader.card.licence,

@@ -16,13 +16,10 @@ from neuroalign.recordings.pickles import StoredArray
 from neuroalign.recordings.quality import Finding
 from neuroalign.recordings.torch_files import read_torch
 
-SPLIT_PARTS = ("train", "val", "test")
 _KEYS = ("dataset", "labels", "images")
 _ENTRY = ("eeg", "image", "label", "subject")
 _SYNSET = re.compile(r"n\d{8}")
 _IMAGE = re.compile(r"(n\d{8})_\d+")
-#: Pictures on both sides of a split up to this share are reported, beyond it the split is wrong.
-_FEW = 0.05
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,7 @@ def read_segments(path: Path, published: Published) -> tuple[Segments | None, li
         content = read_torch(path)
     except NeuroalignError as error:
         return None, [Finding(path.name, str(error), "fatal", 1)]
-    report = _Report(path.name)
+    report = Report(path.name)
     if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in _KEYS):
         found = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
         report.fatal(f"it holds {found}, expected lists under {', '.join(_KEYS)}", 1)
@@ -86,7 +83,7 @@ def read_segments(path: Path, published: Published) -> tuple[Segments | None, li
     if report.stopped:
         return None, report.findings
     table = pd.DataFrame(
-        {key: [_whole(e[key]) for e in dataset] for key in ("subject", "image", "label")},
+        {key: [whole_number(e[key]) for e in dataset] for key in ("subject", "image", "label")},
         dtype="Int64",
     )
     eeg = tuple(e["eeg"] for e in dataset)
@@ -117,128 +114,7 @@ def check_agreement(segments: Segments, name: str, other: Segments, path: Path) 
     return [Finding(name, what, "warning", len(differing))]
 
 
-def read_split(
-    path: Path, number: int, segments: Segments, per_person: bool, expected: Sequence[int] | None
-) -> tuple[pd.Series, list[Finding]]:
-    """Read which segments are for training, validation and testing.
-
-    Parameters
-    ----------
-    path : Path
-    number : int
-        Which of the splits in the file.
-    segments : Segments
-    per_person : bool
-        The file is the one for single people: its indices count the segments of each person,
-        unless they are too many for that.
-    expected : three ints, optional
-        How many indices each part is published with.
-
-    Returns
-    -------
-    split : pandas.Series of str, one a segment
-        "train", "val", "test", or missing.
-    findings : list of Finding
-    """
-    split = pd.Series(pd.NA, index=segments.table.index, dtype="string")
-    report = _Report(path.name)
-    try:
-        content = read_torch(path)
-    except NeuroalignError as error:
-        return split, [Finding(path.name, str(error), "fatal", 1)]
-    splits = content.get("splits") if isinstance(content, dict) else None
-    if not isinstance(splits, list) or not all(isinstance(s, dict) for s in splits):
-        report.fatal("it lacks the list of splits under the key 'splits'", 1)
-        return split, report.findings
-    if not 0 <= number < len(splits):
-        report.fatal(f"there is no split {number}; it holds {len(splits)}, counted from 0", 1)
-        return split, report.findings
-    parts = _split_parts(report, splits[number], number)
-    if report.stopped:
-        return split, report.findings
-    people = [own.index.to_numpy() for _, own in segments.table.groupby("subject")]
-    largest = max(map(len, people))
-    count_people = per_person and max(max(p) for p in parts.values()) < largest
-    scopes = people if count_people else [segments.table.index.to_numpy()]
-    _check_split(report, parts, len(segments.table) if not count_people else largest, expected)
-    if report.stopped:
-        return split, report.findings
-    for scope in scopes:
-        for part, indices in parts.items():
-            split.iloc[scope[[i for i in indices if i < len(scope)]]] = part
-    _check_sides(report, split, segments, len(scopes) > 1)
-    return split, report.findings
-
-
-def _split_parts(report: _Report, given: dict[str, Any], number: int) -> dict[str, list[int]]:
-    absent = [p for p in SPLIT_PARTS if p not in given]
-    if absent:
-        report.fatal(f"split {number} lacks {', '.join(absent)}; it has {sorted(given)}", 1)
-        return {}
-    parts: dict[str, list[int]] = {}
-    for part in SPLIT_PARTS:
-        values = (
-            given[part].read().tolist() if isinstance(given[part], StoredArray) else given[part]
-        )
-        whole = [_whole(v) for v in values] if isinstance(values, list) else [None]
-        if not whole or any(i is None for i in whole):
-            report.fatal(f"{part!r} of split {number} is not a list of indices", 1)
-        parts[part] = [i for i in whole if i is not None]
-    return parts
-
-
-def _check_split(
-    report: _Report, parts: Mapping[str, list[int]], length: int, expected: Sequence[int] | None
-) -> None:
-    every = [i for indices in parts.values() for i in indices]
-    twice = len(every) - len(set(every))
-    if twice:
-        report.fatal(
-            f"{twice} indices stand twice in the split, so a trial would be in two parts", twice
-        )
-    outside = [i for i in every if not 0 <= i < length]
-    if outside == [length]:
-        # Sources differ by one segment; the splits fit the longer one.
-        report.warn(f"index {length} is one beyond the {length} segments that are there", 1)
-    elif outside:
-        report.fatal(
-            f"{len(outside)} indices are out of range (first: {outside[0]}; there are {length} "
-            "segments): it belongs to another file",
-            len(outside),
-        )
-    if len(every) < 0.9 * length:
-        report.fatal(f"it has {len(every)} indices for {length} segments: another file", len(every))
-    counts = tuple(len(parts[p]) for p in SPLIT_PARTS)
-    if expected is not None and counts != tuple(expected):
-        report.warn(
-            f"{' / '.join(map(str, counts))} indices to train / val / test, published are "
-            f"{' / '.join(map(str, expected))}",
-            sum(counts),
-        )
-
-
-def _check_sides(report: _Report, split: pd.Series, segments: Segments, single: bool) -> None:
-    image = segments.table["image"]
-    test = set(image[split == "test"])
-    both = test & set(image[split.isin(["train", "val"])])
-    if not both:
-        return
-    what = f"{len(both)} of {len(test)} test pictures are training pictures too"
-    if single:
-        report.warn(
-            f"{what}, of other people: this split is made for one person at a time, so prepare "
-            "people into folders of their own (--subjects) or take --splits all",
-            len(both),
-        )
-    elif len(both) > _FEW * len(test):
-        report.fatal(
-            f"{what}, so scores would be those of known pictures: indices mixed up", len(both)
-        )
-    else:
-        report.warn(what, len(both))
-
-
-def _check_names(report: _Report, synsets: list[Any], images: list[Any]) -> None:
+def _check_names(report: Report, synsets: list[Any], images: list[Any]) -> None:
     for names, pattern, what in ((synsets, _SYNSET, "labels"), (images, _IMAGE, "images")):
         bad = [i for i, n in enumerate(names) if not (isinstance(n, str) and pattern.fullmatch(n))]
         report.places(bad, f"of `{what}` are no names of ImageNet, such as n02106662(_10232)")
@@ -250,7 +126,7 @@ def _check_names(report: _Report, synsets: list[Any], images: list[Any]) -> None
         report.fatal(f"`images` has pictures of {strange[:5]}, which `labels` lacks", len(strange))
 
 
-def _check_signals(report: _Report, eeg: Sequence[Any], published: Published) -> None:
+def _check_signals(report: Report, eeg: Sequence[Any], published: Published) -> None:
     def places(wrong: Callable[[Any], bool]) -> list[int]:
         return [i for i, e in enumerate(eeg) if wrong(e)]
 
@@ -273,7 +149,7 @@ def _check_signals(report: _Report, eeg: Sequence[Any], published: Published) ->
 
 
 def _check_indices(
-    report: _Report,
+    report: Report,
     table: pd.DataFrame,
     synsets: list[str],
     images: list[str],
@@ -296,7 +172,7 @@ def _check_indices(
 
 
 def _check_counts(
-    report: _Report,
+    report: Report,
     table: pd.DataFrame,
     synsets: list[str],
     images: list[str],
@@ -319,7 +195,7 @@ def _check_counts(
         report.warn(f"{twice} segment(s) show a person a picture again; each was shown once", twice)
 
 
-def _whole(value: Any) -> int | None:
+def whole_number(value: Any) -> int | None:
     """Return a whole number given as such, as a tensor or as a NumPy number."""
     if isinstance(value, StoredArray):
         if int(np.prod(value.shape)) != 1:
@@ -330,22 +206,32 @@ def _whole(value: Any) -> int | None:
     return int(value) if isinstance(value, (int, np.integer)) else None
 
 
-class _Report:
-    """Findings about one file."""
+class Report:
+    """Findings about one file.
+
+    Attributes
+    ----------
+    name : str
+    findings : list of Finding
+    """
 
     def __init__(self, name: str) -> None:
         self.name, self.findings = name, list[Finding]()
 
     @property
     def stopped(self) -> bool:
+        """Whether one of them is fatal."""
         return any(f.severity == "fatal" for f in self.findings)
 
     def fatal(self, what: str, count: int) -> None:
+        """Add one that nothing can be prepared with."""
         self.findings.append(Finding(self.name, what, "fatal", count))
 
     def warn(self, what: str, count: int) -> None:
+        """Add a warning."""
         self.findings.append(Finding(self.name, what, "warning", count))
 
     def places(self, places: Sequence[int], what: str) -> None:
+        """Add a fatal one about these segments or names, if there are any."""
         if places:
             self.fatal(f"{len(places)} {what} (first: {places[0]})", len(places))

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ ORDER = "image_order.txt"
 
 def ordered_trials(
     segments: Segments, person: int, shown: dict[str, int] | None
-) -> tuple[pd.DataFrame, dict[str, object]]:
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Return one person's segments, in the order in which they were recorded where it is known.
 
     Parameters

@@ -41,6 +41,7 @@ from neuroalign.recordings.readers.things_eeg2_files import (
     read_shown,
 )
 from neuroalign.recordings.schema import Channel, Dropped, RecordingsInfo
+from neuroalign.recordings.still_channels import StillChannels
 from neuroalign.recordings.writer import RecordingsWriter
 from neuroalign.signals import steps
 from neuroalign.signals.noise_normalisation import NoiseCovariance
@@ -151,7 +152,7 @@ class ThingsEeg2Reader(Reader):
         count, repeats, channels, samples = file.signals.shape
         table = _table(pictures, repeats, kind)
         size = max(1, _BLOCK_BYTES // (8 * repeats * channels * samples))
-        low, high = np.full(channels, np.inf), np.full(channels, -np.inf)
+        still = StillChannels()
         flat: list[int] = []
         for start in range(0, count, size):
             block = file.block(start, start + size).reshape(-1, channels, samples)
@@ -159,23 +160,20 @@ class ThingsEeg2Reader(Reader):
                 block = block.astype(np.float32)
             moving = np.ptp(block, axis=(1, 2)) != 0
             flat += (start * repeats + np.flatnonzero(~moving)).tolist()
-            low = np.minimum(low, block.min(axis=(0, 2)))
-            high = np.maximum(high, block.max(axis=(0, 2)))
+            still.look(block)
             write(block[moving])
-        still = [name for name, a, b in zip(file.channels, low, high, strict=True) if a == b]
-        if still:
-            raise NeuroalignError(
-                f"{part.name}: {len(still)} channel(s) never change ({', '.join(still[:5])}) in "
-                f"{part.files[0]}, so they cannot be standardised. Download it again, or leave "
-                "this person out (--subjects)."
-            )
+        found, dropped = [], []
+        if kind == "training":
+            still.refuse(part, file.channels)
+        elif names := still.among(file.channels):
+            what = f"{len(names)} channel(s) never change ({', '.join(names[:5])})"
+            found.append(Finding(part.name, what, "warning", len(names)))
+        if flat:
+            reason = f"the signal is flat: all values are the same (first: trial {flat[0]})"
+            dropped.append(Dropped(where=part.name, trials=len(flat), reason=reason))
+            found.append(Finding(part.name, reason, "warning", len(flat)))
         facts = {"channels": file.channels, "sfreq": file.sfreq, "tmin": file.tmin, "kind": kind}
-        if not flat:
-            return Staged(table, facts)
-        reason = f"the signal is flat: all values are the same (first: trial {flat[0]})"
-        dropped = Dropped(where=part.name, trials=len(flat), reason=reason)
-        found = Finding(part.name, reason, "warning", len(flat))
-        return Staged(table.drop(index=flat), facts, (dropped,), (found,))
+        return Staged(table.drop(index=flat), facts, tuple(dropped), tuple(found))
 
     def settle(self, parts: Sequence[StagedPart], options: Options) -> Settled:
         """Bring each person's two parts together, and describe the recordings."""
