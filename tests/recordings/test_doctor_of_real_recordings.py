@@ -27,7 +27,7 @@ ODD = [
     ("warning", "sub-02_ses-01_run-02 AF8", "sample(s) at the amplifier's limit", 4),
     ("warning", "sub-03_ses-01_run-01", "trials left out of 194: 31% of this run", 61),
     ("warning", "sub-03_ses-03_run-02", "nearly empty: 7 event(s) in 122 s, the last at 3.9 s", 7),
-    ("warning", "sub-03_ses-03_run-02", "7 events, where the other recordings have 195", 7),
+    ("warning", "sub-03_ses-03_run-02", "7 event(s), where the other recordings have 195", 7),
     ("warning", "sub-03_ses-03_run-02", "sample(s) in a row repeat on all channels", 105),
     ("warning", "sub-03_ses-03_run-02 TP9", "sample(s) in a row are flat", 453),
     ("warning", "sub-03_ses-03_run-02 TP10", "sample(s) in a row are flat", 689),
@@ -35,14 +35,14 @@ ODD = [
     ("warning", "sub-03_ses-03_run-02", "left out: nearly empty", 7),
     ("warning", "sub-10_ses-01_run-02", "short: 24.7 s", 24),
     ("warning", "sub-10_ses-01_run-02", "24.7 s recorded, where the other recordings have 123", 24),
-    ("warning", "sub-10_ses-01_run-02", "28 events, where the other recordings have 195", 28),
+    ("warning", "sub-10_ses-01_run-02", "28 event(s), where the other recordings have 195", 28),
     ("warning", "sub-10", "left out: the person has 21 usable trial(s), fewer than 50", 4),
     *(
         ("warning", f"sub-10_ses-0{session}_run-01", what, 1)
         for session in (1, 2, 3)
         for what in (
             "nearly empty: 1 event(s) in 122 s, the last at 0.0 s",
-            "1 events, where the other recordings have 195",
+            "1 event(s), where the other recordings have 195",
             "left out: nearly empty",
         )
     ),

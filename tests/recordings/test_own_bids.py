@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("mne_bids")
 
 import neuroalign as na
-from laboratory import listing, neuroalign
+from laboratory import listing, neuroalign, plain
 from miniatures.own_bids import CHANNELS, PATTERNS_UV, PICTURES, SFREQ, PlantedRun, write_own_bids
 from miniatures.stopped import statuses_of_stopped
 from neuroalign.recordings.bids import prepare_bids
@@ -59,17 +59,23 @@ def test_every_number_arrives_beside_its_picture(
 
 
 def test_the_command_and_two_processes_make_the_same(
-    miniature: tuple[Path, list[PlantedRun]], tmp_path: Path
+    miniature: tuple[Path, list[PlantedRun]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, _ = miniature
-    prepare_bids(folder, tmp_path / "one")
-    flags = ("--subjects", "1", "2", "--jobs", "2")
-    assert neuroalign("prepare", "bids", folder, "--out", tmp_path / "two", *flags) == 0
+    chosen: dict[str, Any] = {"baseline": (-0.1, 0.0), "notch": [45.0], "single_run": "train"}
+    prepare_bids(folder, tmp_path / "one", **chosen)
+    command = ["prepare", "bids", folder, "--out", tmp_path / "two", "--jobs", "2"]
+    flags = ("--baseline", "-0.1,0", "--notch", "45", "--single-run", "train")
+    assert neuroalign(*command, "--subjects", "1", "2", *flags) == 0
     one, two = listing(tmp_path / "one"), listing(tmp_path / "two")
     # Without --subjects the table of participants is looked at as well.
     assert {k: v for k, v in one.items() if k != "findings.tsv"} == {
         k: v for k, v in two.items() if k != "findings.tsv"
     }
+    capsys.readouterr()
+    for flag in ("--baseline", "--notch"):
+        assert neuroalign(*command, "--overwrite", flag, "soon") == 2
+        assert "got 'soon'" in plain(capsys.readouterr().err)
 
 
 def test_stopped_and_resumed_it_ends_the_same(

@@ -36,6 +36,15 @@ class Features(StrEnum):
     spectrogram = "spectrogram"
 
 
+class SingleRun(StrEnum):
+    """What happens to a person with one usable run."""
+
+    # `split` is a method of str.
+    hold_out = "split"
+    train = "train"
+    drop = "drop"
+
+
 class IndexOrder(StrEnum):
     """In which order flat voxel indices count."""
 
@@ -69,6 +78,10 @@ TestRuns = Annotated[
         help="Held-out runs: `last`, a share such as 0.25, or names separated by commas "
         "(run-06, sub-01_ses-02_run-01)."
     ),
+]
+OfSingleRun = Annotated[
+    SingleRun,
+    typer.Option(help="A person with one usable run: hold out its end, only train, or leave out."),
 ]
 Items = Annotated[
     str | None,
@@ -109,6 +122,27 @@ def held_out(text: str) -> Any:
         return float(text)
     except ValueError:
         return listed(text)
+
+
+def numbers(text: str | None) -> list[float] | None:
+    """Read `50,100`."""
+    try:
+        return None if text is None else [float(part) for part in listed(text) or ()]
+    except ValueError as error:
+        raise NeuroalignError(f"Expected numbers such as 50,100; got {text!r}.") from error
+
+
+def interval(text: str | None) -> Any:
+    """Read two times in seconds, `-0.1,0`, either of which may be absent; or `none`."""
+    if text is None or text == "none":
+        return text
+    try:
+        start, end = (float(part) if part.strip() else None for part in text.split(","))
+    except ValueError as error:
+        raise NeuroalignError(
+            f"A baseline is two times in seconds such as -0.1,0, or none; got {text!r}."
+        ) from error
+    return start, end
 
 
 def by_person(entries: list[str]) -> dict[str, list[str | Path]]:

@@ -13,14 +13,18 @@ from neuroalign.cli.arguments import (
     Features,
     IndexOrder,
     Jobs,
+    OfSingleRun,
     Out,
     Overwrite,
+    SingleRun,
     Subjects,
     TestRuns,
     ZScore,
     by_person,
     held_out,
+    interval,
     listed,
+    numbers,
     shape,
 )
 from neuroalign.cli.output import say_prepared
@@ -40,6 +44,12 @@ def prepare_bids_command(
     l_freq: Annotated[float | None, typer.Option(help="High-pass, Hz; 0: none.")] = None,
     h_freq: Annotated[float | None, typer.Option(help="Low-pass, Hz; 0: none.")] = None,
     resample: Annotated[float | None, typer.Option(help="New sampling rate, Hz; 0: as is.")] = None,
+    notch: Annotated[
+        str | None, typer.Option(help="Mains frequencies to take out, Hz: 50,100.")
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="Seconds whose mean is subtracted: -0.1,0; or none.")
+    ] = None,
     reject_uv: Annotated[
         float | None, typer.Option(help="Leave out epochs of a larger peak-to-peak, uV; 0: none.")
     ] = None,
@@ -48,6 +58,7 @@ def prepare_bids_command(
         typer.Option(help="The same for MEG: fT for magnetometers, fT/cm for gradiometers."),
     ] = None,
     test_runs: TestRuns = "last",
+    single_run: OfSingleRun = SingleRun.hold_out,
     min_trials: Annotated[int, typer.Option(help="Leave out people with fewer trials.")] = 50,
     features: Annotated[Features, typer.Option()] = Features.epochs,
     label_column: Annotated[str, typer.Option(help="Column of the class.")] = "trial_type",
@@ -70,10 +81,13 @@ def prepare_bids_command(
         tmax=tmax,
         l_freq=l_freq,
         h_freq=h_freq,
+        notch=numbers(notch),
         resample=resample,
+        baseline=interval(baseline),
         reject_uv=reject_uv,
         reject_ft=reject_ft,
         test_runs=held_out(test_runs),
+        single_run=single_run.value,
         min_trials=min_trials,
         features=features.value,
         label_column=label_column,
@@ -161,6 +175,8 @@ def prepare_epochs_command(
     ] = "stimulus",
     split_column: Annotated[str, typer.Option(help="Column of train and test.")] = "split",
     test_runs: TestRuns = "last",
+    single_run: OfSingleRun = SingleRun.hold_out,
+    min_trials: Annotated[int, typer.Option(help="Leave out people with fewer trials.")] = 50,
     features: Annotated[Features, typer.Option()] = Features.epochs,
     jobs: Jobs = 1,
     dask: Dask = None,
@@ -177,6 +193,8 @@ def prepare_epochs_command(
         stimulus_column=stimulus_column,
         split_column=split_column,
         test_runs=held_out(test_runs),
+        single_run=single_run.value,
+        min_trials=min_trials,
         features=features.value,
         jobs=jobs,
         dask=dask,

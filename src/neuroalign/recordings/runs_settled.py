@@ -229,7 +229,7 @@ def _among_runs(parts: Sequence[StagedPart]) -> list[Finding]:
     """Compare runs with each other: rates, lengths, amplitudes, events, electrodes."""
     read = [p for p in parts if "usual_range" in p.facts]
     found = _odd_ones(read, "seconds", "s recorded", 0.5)
-    found += _odd_ones(read, "events", "events", 0.5)
+    found += _odd_ones(read, "events", "event(s)", 0.5)
     found += _odd_ranges(read)
     rates = [p.facts["sfreq"] for p in read]
     if len(set(rates)) > 1:
