@@ -71,10 +71,12 @@ def read_torch(path: Path) -> Any:
     """
     with damage_named(path):
         try:
-            if zipfile.is_zipfile(path):
-                with zipfile.ZipFile(path) as archive:
-                    return _read_archive(path, archive)
             with path.open("rb") as file:
+                # Not zipfile.is_zipfile: it takes numbers at the end of a file for an archive.
+                if file.read(2) == b"PK":
+                    with zipfile.ZipFile(path) as archive:
+                        return _read_archive(path, archive)
+                file.seek(0)
                 return _read_stream(path, file)
         except zipfile.BadZipFile as error:
             raise ValueError(str(error)) from error
