@@ -26,9 +26,10 @@ def evaluate_run(
 ) -> list[Score]:
     """Embed the test items of a run, score them, and write `evaluation/` and `scores.json`.
 
-    Beside the run's model stands a ridge regression per person, fitted to all training trials of
-    that person in the centred picture space, and the paired difference between the two. On
-    simulated recordings the ideal observer is scored too, and is the ceiling of every score.
+    Beside the run's model stand three floors: a ridge regression per person, fitted to all training
+    trials of that person in the centred picture space (with the paired difference), a model that
+    sees no signal, and the networks before training. Ceilings are scored too; on simulated
+    recordings the ideal observer is the ceiling of every score.
 
     Parameters
     ----------
