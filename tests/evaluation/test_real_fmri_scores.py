@@ -43,6 +43,7 @@ def test_eight_classes_from_single_volumes():
     found = {s.metric: s for s in scores if s.subject == "all"}
     accuracy = found["class_top1"]
     assert accuracy.value == accuracy_score(label[test], classes[predicted.argmax(1)])
-    assert accuracy.value == found["class_accuracy"].value == found["balanced_accuracy"].value
+    for other in ("class_accuracy", "balanced_accuracy"):  # as many volumes of each class
+        assert found[other].value == pytest.approx(accuracy.value)
     assert accuracy.low > 0.5 > accuracy.chance == 0.125  # 24 blocks: a wide interval
     assert found["two_way_embedding"].low > 0.8
