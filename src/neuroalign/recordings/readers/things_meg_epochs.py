@@ -29,7 +29,7 @@ from neuroalign.recordings.readers.things_meg_trials import (
     read_trials,
     same_pictures,
 )
-from neuroalign.recordings.schema import Dropped, Step
+from neuroalign.recordings.schema import Step
 from neuroalign.signals import steps
 from neuroalign.signals.epochs import Window, subtract_baseline
 from neuroalign.signals.filtering import resample_signals
@@ -121,8 +121,6 @@ def stage_session(part: Part, options: MegOptions, published: Published, write: 
         run=kept["run"].map("{:02d}".format),
         onset_s=kept["image_on"],
     )
-    catch = int((mine["trial_type"] == "catch").sum())
-    dropped = Dropped(where=part.name, trials=catch, reason="catch trial, not a picture of THINGS")
     return Staged(
         trials,
         facts={
@@ -131,8 +129,8 @@ def stage_session(part: Part, options: MegOptions, published: Published, write: 
             "sfreq": rate,
             "tmin": times.first / rate,
             "test_concepts": person.test_concepts,
+            "catch": len(mine) - len(kept),
         },
-        dropped=(dropped,) if catch else (),
         findings=tuple(_scale(np.sqrt(squares / max(count, 1)), part.name)),
     )
 

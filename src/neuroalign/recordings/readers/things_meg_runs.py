@@ -68,7 +68,7 @@ def stage_run(part: Part, options: RawOptions, published: Published, write: Writ
     """Read one run: check it, cut it into trials, leave out catch trials."""
     ds, source = part.files[0].parent, part.files[-1]
     whole = read_trials(read_table(source), part.subject, published)
-    table = _rows(whole, part.where["session"], part.where["run"])
+    whole_run = _rows(whole, part.where["session"], part.where["run"])
     raw = _open(ds, part.name)
     onsets = find_onsets(raw, read_events(part.files[-2]), part.name, options.onsets)
     found = [*onsets.findings, *_header(raw, ds, part.name, published)]
@@ -82,7 +82,7 @@ def stage_run(part: Part, options: RawOptions, published: Published, write: Writ
     long = [s for s in frozen if s.seconds > _MOST_FILLED_S]
     short = [s for s in frozen if s.seconds <= _MOST_FILLED_S]
     fill_stretches(signals, short)
-    table, dropped = _usable(table, onsets, settings, gaps, long, part.name)
+    table, dropped = _usable(whole_run, onsets, settings, gaps, long, part.name)
     found += _stretch_findings(short, long, gaps, table, settings, part.name)
     blocks = []
     for start in range(0, len(names), _GROUP):
@@ -109,6 +109,7 @@ def stage_run(part: Part, options: RawOptions, published: Published, write: Writ
             "tmin": round(settings.tmin * cut.sfreq) / cut.sfreq,
             "test_concepts": whole.test_concepts,
             "lag_ms": onsets.lag_ms,
+            "catch": int((whole_run["trial_type"] == "catch").sum()),
         },
         dropped=tuple(dropped),
         findings=tuple(found),
@@ -246,12 +247,9 @@ def _usable(
     dropped: list[Dropped] = []
     catch = (table["trial_type"] == "catch").to_numpy()
     timeless = ~np.isfinite(onsets.chosen)
-    for mask, reason in (
-        (catch, "catch trial, not a picture of THINGS"),
-        (timeless & ~catch, "picture without an onset"),
-    ):
-        if mask.any():
-            dropped.append(Dropped(where=where, trials=int(mask.sum()), reason=reason))
+    lost = int((timeless & ~catch).sum())
+    if lost:
+        dropped.append(Dropped(where=where, trials=lost, reason="picture without an onset"))
     table = table[~catch & ~timeless].reset_index(drop=True)
     for stretches, reason in (
         (gaps, "a gap in the recording's clock lies inside the trial"),

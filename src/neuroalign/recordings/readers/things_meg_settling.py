@@ -82,6 +82,10 @@ def settle(
     for subject in dict.fromkeys(p.part.subject for p in parts):
         own = [p for p in parts if p.part.subject == subject]
         people[subject], left_out = _split(own, test_concepts, options.protocol)
+        catch = sum(p.facts["catch"] for p in own)
+        if catch:
+            reason = "catch trials, whose pictures are none of THINGS"
+            dropped.append(Dropped(where=subject, trials=catch, reason=reason))
         dropped += left_out
         findings += _training_count(people[subject], subject, options, published)
     tables = [p.trials for own in people.values() for p in own]
