@@ -9,7 +9,7 @@ import pytest
 
 from miniatures.damage import Damage, check
 from miniatures.damages_own_fmri import DAMAGES, OPTIONS, READER, write
-from neuroalign.recordings.readers.arrays import ArraysOptions
+from neuroalign.recordings.readers.own_files import ArraysOptions
 
 
 @pytest.fixture(scope="module")

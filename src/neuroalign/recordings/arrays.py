@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from neuroalign.errors import NeuroalignError
 from neuroalign.recordings.container import Modality, Recordings
 from neuroalign.recordings.preparation import prepare
-from neuroalign.recordings.readers.arrays import ArraysOptions, ArraysReader
+from neuroalign.recordings.readers.arrays import ArraysReader
+from neuroalign.recordings.readers.own_files import ArraysOptions
 from neuroalign.recordings.splits import TestRule
 
 ZScore = Literal["run", "train", "none"]

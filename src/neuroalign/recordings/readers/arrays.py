@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pydantic import Field
 
 from neuroalign.errors import NeuroalignError
 from neuroalign.recordings.quality import Finding
@@ -26,65 +25,29 @@ from neuroalign.recordings.readers.contract import (
     StagedPart,
     Write,
 )
+from neuroalign.recordings.readers.own_files import (
+    ArraysOptions,
+    OwnFiles,
+    files_in,
+    files_of,
+    unused_index,
+    with_files,
+)
 from neuroalign.recordings.readers.own_table import (
-    Found,
-    belonging_to,
     look_around,
     read_volume_table,
     rows_of_people,
     with_split,
 )
 from neuroalign.recordings.schema import Dropped, RecordingsInfo, Step
-from neuroalign.recordings.volumes import NIFTI, Series, VoxelWatch, open_series, with_index
+from neuroalign.recordings.volumes import Series, VoxelWatch, open_series, with_index
 from neuroalign.recordings.writer import RecordingsWriter
 from neuroalign.signals import steps
 from neuroalign.signals.fmri import lagged_rows
 from neuroalign.signals.run_fits import RunFits
 from neuroalign.signals.scaling import fit_scaling
 
-PERSON = "{subject}"
-
-
-class ArraysOptions(Options):
-    """What `neuroalign.recordings.arrays.prepare_arrays` takes; see there.
-
-    Without `signals` and `trials` both are looked for in the folder.
-    """
-
-    signals: dict[str, Path] | Path | None = Field(None, description="Series of volumes.")
-    trials: Path | None = Field(None, description="The table, a row a volume.")
-    test_runs: float | str | tuple[str, ...] | None = Field("last", description="Held-out runs.")
-    zscore: Literal["run", "train", "none"] = Field("run", description="Whose statistics.")
-    detrend: bool = Field(False, description="Remove a line per run.")
-    lag: int = Field(0, description="Volumes from a picture to its response.")
-    mask: Path | None = Field(None, description="A NIfTI mask.")
-    voxel_index: Path | None = Field(None, description="A .npy of flat voxel indices.")
-    index_base: int = Field(0, description="First index.")
-    index_order: Literal["C", "F"] = Field("C", description="Order of indices.")
-    volume_shape: tuple[int, int, int] | None = Field(None, description="Of the volume.")
-    subject_column: str = Field("subject", description="Name in the table.")
-    run_column: str = Field("run", description="Name in the table.")
-    label_column: str = Field("label", description="Name in the table.")
-    stimulus_column: str = Field("stimulus", description="Name in the table.")
-    split_column: str = Field("split", description="Name in the table.")
-    drop_labels: tuple[str, ...] = Field(("rest",), description="Labels of no trial.")
-    classes: tuple[str, ...] | None = Field(None, description="Only these classes.")
-    source: str = Field("", description="Where the data are from.")
-    licence: str = Field("", description="Their licence.")
-
-
-@dataclass(frozen=True)
-class _Files:
-    """Where one person's volumes lie."""
-
-    table: Path
-    signals: Path
-    mask: Path | None
-    index: Path | None
-
-    @property
-    def all(self) -> tuple[Path, ...]:
-        return tuple(p for p in (self.table, self.signals, self.mask, self.index) if p is not None)
+_BLOCK_VALUES = 2**24
 
 
 class ArraysReader(Reader):
@@ -127,7 +90,7 @@ for NIfTI: one mask (x, y, z), or one for each person
         if options.lag < 0:
             raise NeuroalignError(f"`lag` must be 0 or more volumes, got {options.lag}.")
         found = look_around(folder) if folder.is_dir() else None
-        chosen = _with_files(folder, options, found)
+        chosen = with_files(folder, options, found)
         assert chosen.trials is not None
         table = _read(chosen)
         absent = sorted(set(chosen.classes or ()) - set(table["label"].dropna()))
@@ -143,7 +106,7 @@ for NIfTI: one mask (x, y, z), or one for each person
                 f"{chosen.trials} names no subject {', '.join(unknown)}; it has "
                 f"{', '.join(list(people)[:12])}."
             )
-        findings = [*_check_split(chosen, table), *_unused_index(folder, options, found)]
+        findings = [*_check_split(chosen, table), *unused_index(folder, options, found)]
         parts = []
         used: dict[Path, str] = {}
         for subject in dict.fromkeys(subjects or people):
@@ -151,7 +114,7 @@ for NIfTI: one mask (x, y, z), or one for each person
             if not subject or Path(subject).name != subject:
                 raise NeuroalignError(f"{subject!r} cannot name a subject: it must be a file name.")
             try:
-                files = _files_of(subject, folder, chosen, found, people)
+                files = files_of(subject, folder, chosen, found, people)
                 series = _open(files, chosen, len(table), len(rows))
                 first = used.setdefault(files.signals, subject)
                 if first != subject and series.volumes != len(table):
@@ -164,16 +127,13 @@ for NIfTI: one mask (x, y, z), or one for each person
             except NeuroalignError as error:
                 findings.append(Finding(subject, str(error), "fatal", 1))
                 continue
-            # Another process may work in another folder.
-            where = {n: str(p.absolute()) if p else "" for n, p in vars(files).items()}
-            whole = tuple(p.absolute() for p in files.all)
-            parts.append(Part(subject, subject, whole, len(rows), where))
+            parts.append(files.part(subject, len(rows)))
         return Plan(tuple(parts), tuple(findings))
 
     def stage(self, part: Part, options: Options, write: Write) -> Staged:
         """Read one person's volumes twice: to measure them, and to write those of trials."""
         assert isinstance(options, ArraysOptions)
-        files = _Files(**{k: Path(v) if v else None for k, v in part.where.items()})  # type: ignore[arg-type]
+        files = files_in(part)
         options = options.model_copy(update={"trials": files.table})
         table = _read(options)
         rows = rows_of_people(table)[part.subject]
@@ -233,10 +193,10 @@ for NIfTI: one mask (x, y, z), or one for each person
                 scaling = fit_scaling(_training(part))
             except NeuroalignError as error:
                 raise NeuroalignError(f"subject {subject}: {error}") from error
-        for signals, trials in part.blocks():
+        for signals, trials in part.blocks(_block_size(part)):
             block = signals if scaling is None else scaling.apply(signals)
             writer.append(subject, block, trials.drop(columns="staged_row"))
-        files = _Files(**{k: Path(v) if v else None for k, v in part.part.where.items()})  # type: ignore[arg-type]
+        files = files_in(part.part)
         series = _placed(open_series(files.signals, files.mask), files, options)
         if series.index is not None and series.shape is not None:
             keep = np.ones(int(part.facts["voxels"]), bool)
@@ -260,58 +220,6 @@ def _same_series(parts: Sequence[StagedPart]) -> list[Finding]:
     return found
 
 
-def _with_files(folder: Path, options: ArraysOptions, found: Found | None) -> ArraysOptions:
-    """Take from the folder what the options do not say."""
-    if options.signals is not None and options.trials is not None:
-        return options
-    if found is None:
-        raise NeuroalignError(
-            f"{folder} does not hold exactly one table (.tsv or .csv) with a row a volume, and a "
-            "series of volumes (.npy or NIfTI) beside it. Name the files: "
-            "`neuroalign prepare arrays SERIES --trials TABLE`."
-        )
-    return options.model_copy(update={"trials": options.trials or found.table})
-
-
-def _files_of(
-    subject: str,
-    folder: Path,
-    options: ArraysOptions,
-    found: Found | None,
-    people: Collection[str],
-) -> _Files:
-    assert options.trials is not None
-    signals = options.signals
-    if isinstance(signals, dict):
-        if subject not in signals:
-            raise NeuroalignError(
-                f"The table names the subject(s) {subject}, but signals were given only for "
-                f"{', '.join(signals)}."
-            )
-        path = signals[subject]
-    elif signals is not None:
-        path = _named(signals, subject)
-    else:
-        assert found is not None
-        own = belonging_to(subject, found.series, people)
-        if own is None:
-            raise NeuroalignError(
-                f"{folder} has the series {', '.join(p.name for p in found.series)}, and it is not "
-                f"clear which is that of {subject}. Let its name begin with {subject}, or name the "
-                "series."
-            )
-        path = own
-    mask = None if options.mask is None else _named(options.mask, subject)
-    if mask is None and signals is None and path.name.endswith(NIFTI) and found is not None:
-        mask = belonging_to(subject, found.masks, people)
-    index = None if options.voxel_index is None else _named(options.voxel_index, subject)
-    return _Files(options.trials, path, mask, index)
-
-
-def _named(path: Path, subject: str) -> Path:
-    return Path(str(path).replace(PERSON, subject))
-
-
 def _check_split(options: ArraysOptions, table: pd.DataFrame) -> list[Finding]:
     """Each volume that may become a trial must be for training or for testing."""
     trials = ~table["label"].isin(options.drop_labels)
@@ -325,19 +233,6 @@ def _check_split(options: ArraysOptions, table: pd.DataFrame) -> list[Finding]:
         f"'train' or 'test' (first: row {row}, {table['split'].iloc[row]!s})"
     )
     return [Finding(str(options.split_column), what, "fatal", int(wrong.sum()))]
-
-
-def _unused_index(folder: Path, options: ArraysOptions, found: Found | None) -> list[Finding]:
-    """Say that there are voxel indices which nobody said how to read."""
-    if options.signals is not None or options.voxel_index is not None or found is None:
-        return []
-    if not found.indices:
-        return []
-    what = (
-        f"{', '.join(p.name for p in found.indices)} may say where the voxels lie; it is not used "
-        "unless --voxel-index and --volume-shape say so"
-    )
-    return [Finding(folder.name, what, "note", len(found.indices))]
 
 
 def _read_given(options: ArraysOptions, path: Path) -> pd.DataFrame:
@@ -356,7 +251,7 @@ def _read(options: ArraysOptions) -> pd.DataFrame:
     return with_split(table, options.test_runs)
 
 
-def _open(files: _Files, options: ArraysOptions, n_table: int, n_rows: int) -> Series:
+def _open(files: OwnFiles, options: ArraysOptions, n_table: int, n_rows: int) -> Series:
     series = open_series(files.signals, files.mask)
     if series.volumes not in (n_table, n_rows):
         raise NeuroalignError(
@@ -367,7 +262,7 @@ def _open(files: _Files, options: ArraysOptions, n_table: int, n_rows: int) -> S
     return _placed(series, files, options)
 
 
-def _placed(series: Series, files: _Files, options: ArraysOptions) -> Series:
+def _placed(series: Series, files: OwnFiles, options: ArraysOptions) -> Series:
     if series.index is not None or files.index is None:
         return series
     shape, base = options.volume_shape, options.index_base
@@ -418,8 +313,13 @@ def _choose(
     return kept, dropped
 
 
+def _block_size(part: StagedPart) -> int:
+    """Return how many trials to read at a time: few of a whole brain."""
+    return min(256, max(1, _BLOCK_VALUES // part.feature_shape[0]))
+
+
 def _training(part: StagedPart) -> Iterator[npt.NDArray[np.float32]]:
-    for signals, trials in part.blocks():
+    for signals, trials in part.blocks(_block_size(part)):
         yield signals[(trials["split"] == "train").to_numpy(bool)]
 
 

@@ -48,6 +48,8 @@ from neuroalign.recordings.writer import RecordingsWriter
 from neuroalign.signals import steps
 from neuroalign.signals.scaling import Scaling, fit_scaling
 
+_BLOCK_VALUES = 2**24
+
 
 class ThingsFmriOptions(Options):
     """What to read of THINGS-fMRI, and how to scale it."""
@@ -211,7 +213,7 @@ betas_vol/sub-01/ses-things01/sub-01_ses-things01_run-01_conditions.tsv
         for group in groups:
             scaling = None if options.zscore == "none" else _fit(subject, group, keep)
             for part in group:
-                for signals, trials in part.blocks():
+                for signals, trials in part.blocks(_block_size(part)):
                     block = signals[:, keep]
                     if scaling is not None:
                         block = scaling.apply(block)
@@ -290,10 +292,15 @@ def _usable(parts: Sequence[StagedPart]) -> npt.NDArray[np.bool_]:
     return keep
 
 
+def _block_size(part: StagedPart) -> int:
+    """Return how many trials to read at a time: few of a whole brain."""
+    return min(256, max(1, _BLOCK_VALUES // part.feature_shape[0]))
+
+
 def _fit(subject: str, parts: Sequence[StagedPart], keep: npt.NDArray[np.bool_]) -> Scaling:
     def training() -> Iterator[npt.NDArray[np.float32]]:
         for part in parts:
-            for signals, trials in part.blocks():
+            for signals, trials in part.blocks(_block_size(part)):
                 yield signals[(trials["split"] == "train").to_numpy()][:, keep]
 
     try:
