@@ -50,7 +50,7 @@ def paper_tables(
             f"{run.path} has no scores of the model {wanted!r}; there are {', '.join(known)}."
         )
     classes = {
-        m: int(stored.models[0].items[m][sets[0].slug].items["label"].nunique())
+        str(m): int(stored.models[0].items[m][sets[0].slug].items["label"].nunique())
         for m, sets in stored.items.items()
     }
     datasets = run.record.get("datasets", {})

@@ -46,7 +46,7 @@ def select_files(
     subjects : sequence of str, optional
         Only these people, and what all share.
     only : str, optional
-        Only paths of this pattern ("*.tsv").
+        Only paths of this pattern, such as ``*.tsv``.
 
     Raises
     ------
