@@ -23,9 +23,11 @@ from miniatures.things_meg import (
     TEST_CONCEPTS,
     MiniatureEpochs,
     Planted,
+    ShortRaw,
     picture_numbers,
     things_pictures,
     write_epochs,
+    write_raw,
 )
 from neuroalign.errors import NeuroalignError
 from neuroalign.recordings import Recordings
@@ -46,14 +48,14 @@ KILLABLE = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
 from moments import Moment, stop_at
-from miniatures.things_meg import MiniatureEpochs
+from miniatures import things_meg
 from neuroalign.recordings.preparation import prepare
 for line in sys.stdin:
-    event, path, count, number, folder, out = line.rstrip("\\n").split("\\t")
+    reader, event, path, number, folder, out = line.rstrip("\\n").split("\\t")
     pid = os.fork()
     if pid == 0:
-        stop_at(Moment(event, path, int(count), int(number)))
-        prepare(MiniatureEpochs(), folder, out)
+        stop_at(Moment(event, path, 1, int(number)))
+        prepare(getattr(things_meg, reader)(), folder, out)
         os._exit(0)
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
@@ -64,8 +66,9 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
     return write_epochs(tmp_path_factory.mktemp("things-meg") / "set")
 
 
-def prepared(planted: Planted, out: Path, **options: Any) -> Recordings:
-    return prepare(MiniatureEpochs(), planted.folder, out, options=MegOptions(**options))
+def prepared(planted: Planted, out: Path, subjects: Any = None, **options: Any) -> Recordings:
+    chosen = MegOptions(**options)
+    return prepare(MiniatureEpochs(), planted.folder, out, options=chosen, subjects=subjects)
 
 
 def shown(planted: Planted, person: int) -> tuple[pd.DataFrame, np.ndarray]:
@@ -160,7 +163,7 @@ def test_zero_shot_drops_the_training_trials_of_test_concepts(
 def test_a_window_is_cut_out(
     planted: Planted, tmp_path: Path, options: dict[str, float], steps: slice
 ) -> None:
-    recordings = prepared(planted, tmp_path / "out", standardise=False, **options)
+    recordings = prepared(planted, tmp_path / "out", ["1"], standardise=False, **options)
     expected = shown(planted, 1)[1][:, :, steps]
     own = recordings.trials["subject"] == "P1"
     np.testing.assert_array_equal(recordings.read(recordings.trials.index[own]), expected)
@@ -170,11 +173,11 @@ def test_a_window_is_cut_out(
 
 def test_baseline_and_rate_can_be_changed(planted: Planted, tmp_path: Path) -> None:
     signals = shown(planted, 1)[1]
-    flat = prepared(planted, tmp_path / "mean", baseline="mean", standardise=False)
+    flat = prepared(planted, tmp_path / "mean", ["1"], baseline="mean", standardise=False)
     own = flat.trials.index[flat.trials["subject"] == "P1"]
     expected = signals - signals[:, :, :3].mean(axis=2, keepdims=True)
     np.testing.assert_allclose(flat.read(own), expected, atol=1e-5)
-    half = prepared(planted, tmp_path / "half", resample=10.0, standardise=False)
+    half = prepared(planted, tmp_path / "half", ["1"], resample=10.0, standardise=False)
     assert half.info.sfreq == 10.0
     found = half.read(own)
     table = shown(planted, 1)[0]
@@ -215,16 +218,16 @@ def test_the_command_line_does_the_same_in_two_processes(
 def test_people_are_found_by_any_of_their_names(
     planted: Planted, tmp_path: Path, name: str
 ) -> None:
-    recordings = prepare(MiniatureEpochs(), planted.folder, tmp_path / "out", subjects=[name])
+    recordings = prepared(planted, tmp_path / "out", [name])
     assert recordings.subjects == ("P1",)
     with pytest.raises(NeuroalignError, match="no person 'P9'"):
-        prepare(MiniatureEpochs(), planted.folder, tmp_path / "not", subjects=["P9"])
+        prepared(planted, tmp_path / "not", ["P9"])
 
 
 def test_killed_in_the_middle_it_ends_the_same_to_the_last_byte(
     planted: Planted, tmp_path: Path
 ) -> None:
-    expected = listing(prepared(planted, tmp_path / "whole").path)
+    raw = write_raw(tmp_path / "raw", (1,), 2).folder
     process = subprocess.Popen(
         [sys.executable, "-c", KILLABLE, str(TESTS)],
         stdin=subprocess.PIPE,
@@ -232,19 +235,21 @@ def test_killed_in_the_middle_it_ends_the_same_to_the_last_byte(
         text=True,
     )
     assert process.stdin is not None and process.stdout is not None
-    for event, path in (
-        ("open", "*/parts/.*P1_ses-03*signals.npy"),
-        ("os.rename", "*/parts/P2_ses-02"),
-        ("open", "*/people/.P2*.npy"),
+    for reader, folder, event, path in (
+        (MiniatureEpochs, planted.folder, "open", "*/parts/.*P1_ses-03*signals.npy"),
+        (MiniatureEpochs, planted.folder, "open", "*/people/.P2*.npy"),
+        (ShortRaw, raw, "os.rename", "*/parts/P1_ses-02_run-01"),
     ):
-        out = tmp_path / "out"
-        fields = (event, path, 1, int(signal.SIGKILL), planted.folder, out)
+        whole, out = tmp_path / f"whole-{reader.__name__}", tmp_path / "out"
+        if not whole.exists():
+            prepare(reader(), folder, whole)
+        fields = (reader.__name__, event, path, int(signal.SIGKILL), folder, out)
         process.stdin.write("\t".join(map(str, fields)) + "\n")
         process.stdin.flush()
         assert int(process.stdout.readline()) == -signal.SIGKILL, path
         assert not out.exists()
-        prepared(planted, out)
-        assert listing(out) == expected, path
+        prepare(reader(), folder, out)
+        assert listing(out) == listing(whole), path
         shutil.rmtree(out)
     process.communicate()
 
