@@ -255,6 +255,11 @@ DAMAGES = (
     Damage("events without a picture or class",
            _events(lambda t: t.assign(trial_type=None, stim_file=t["stim_file"].where(t.index > 9)
                                       )), "reported", (NAME, "neither class nor picture")),
+    Damage("responses among the pictures",
+           _events(lambda t: t.assign(
+               trial_type=t["trial_type"].where(t.index % 5 > 0, "response"),
+               stim_file=t["stim_file"].where(t.index % 5 > 0))), "reported",
+           (NAME, "with a class (response) but no picture, though others have one")),
     Damage("nearly no events", _events(lambda t: t.head(4)), "reported",
            (NAME, "nearly empty: 4 event(s)")),
     Damage("one class only", _events(lambda t: t.assign(trial_type="face")), "reported",

@@ -237,6 +237,57 @@ def test_a_few_bad_channels_are_interpolated(tmp_path: Path) -> None:
     assert any(f"interpolated: {montage.ch_names[4]}" in what for what in findings["what"])
 
 
+def test_stretches_marked_as_bad_are_no_trials_and_spoil_those_they_touch(tmp_path: Path) -> None:
+    for run in ("01", "02"):
+        data, events = planted(int(run))
+        if run == "01":
+            marks = pd.DataFrame(
+                {"onset": [10.1, 30.0], "duration": [0.5, 0.9], "trial_type": "BAD_muscle"}
+            )
+            events = pd.concat([events, marks]).sort_values("onset")
+        events["trial_type"] = events["trial_type"].replace("house", "badge")
+        events["duration"] = events["duration"].clip(lower=0.3)
+        write_run(tmp_path / "bids", "01", "01", run, data, events)
+    recordings = prepare_bids(tmp_path / "bids", tmp_path / "out", **SETTINGS)
+    assert set(recordings.trials["label"]) == {"face", "badge"}
+    left_out = {d.reason: d.trials for d in recordings.info.dropped}
+    # Epochs run from 0.1 s before an onset (2.0, 2.8, ...) to 0.4 s after it.
+    assert left_out == {
+        "event(s) that mark a stretch, and are no trials": 2,
+        "the epoch overlaps a stretch marked as bad (onset at 10.000, 30.000, 30.800 s)": 3,
+    }
+    onsets = recordings.select(run="01").trials["onset_s"]
+    assert not set(onsets.round(3)) & {10.0, 30.0, 30.8}
+
+
+def test_channels_that_cannot_be_interpolated_cost_the_run(tmp_path: Path) -> None:
+    import mne
+
+    mne_bids = pytest.importorskip("mne_bids")
+    names = [f"MEG {i}" for i in range(12)]
+    info = mne.create_info(names, SFREQ, "mag")
+    for channel in info["chs"]:
+        channel["loc"][:3] = [0.0, 0.1, 0.05]  # all in one place, and no head shape
+    info["line_freq"] = 50.0
+    for run in ("01", "02"):
+        data = np.random.default_rng(int(run)).normal(size=(12, 4500)) * 1e-13
+        if run == "02":
+            data[4] = 0
+        raw = mne.io.RawArray(data, info, verbose="error")
+        _, events = planted(1)
+        raw.set_annotations(mne.Annotations(events["onset"], 0.0, events["trial_type"]))
+        path = mne_bids.BIDSPath(
+            subject="01", run=run, task="t", datatype="meg", root=tmp_path / "bids"
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # no sensor layout is known for made-up channels
+            mne_bids.write_raw_bids(raw, path, allow_preload=True, format="FIF", verbose="error")
+    options = {"datatype": "meg", "resample": 0, "min_trials": 20, "single_run": "train"}
+    recordings = prepare_bids(tmp_path / "bids", tmp_path / "out", **options)
+    assert set(recordings.trials["run"]) == {"01"}
+    assert any("MEG 4 unusable, and not to be" in d.reason for d in recordings.info.dropped)
+
+
 def test_single_runs_may_serve_training_alone_or_not_at_all(
     bids_root: Path, tmp_path: Path
 ) -> None:

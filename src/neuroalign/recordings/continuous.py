@@ -7,6 +7,7 @@ is decided when all of them have been read; here it is only noted.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -28,6 +29,8 @@ from neuroalign.signals.preprocessing import Preprocessing, preprocess_run
 #: Preprocessed numbers are kept in units of about 1: volts and teslas would underflow float16.
 UNITS = {"eeg": ("µV", 1e6), "meg": ("fT", 1e15)}
 _MOST_INTERPOLATED = 0.1
+#: How MNE marks stretches ("BAD_muscle", "EDGE boundary"); a badge may well be a picture.
+_STRETCH = re.compile(r"(bad|edge)([^a-z]|$)", re.IGNORECASE)
 _AIMLESS, _TIMELESS = "event(s) with neither class nor picture", "event(s) without an onset"
 _BLOCK_BYTES = 2**25
 
@@ -102,6 +105,7 @@ def stage_run(
         findings += [
             Finding(name, d.reason, "warning", d.trials) for d in dropped if d.reason == _AIMLESS
         ]
+        findings += _without_picture(trials, name)
         reach = cutting.settings.reach(sfreq)
         reason = ""
         if len(trials) < cutting.min_trials:
@@ -111,9 +115,10 @@ def stage_run(
         elif raw.n_times / sfreq <= 2 * reach:
             reason = f"{raw.n_times / sfreq:.1f} s are shorter than the filter ({2 * reach:.1f} s)"
         elif names:
-            _interpolate(rows, raw, names)
-            what = f"interpolated: {', '.join(names)}"
-            findings.append(Finding(name, what, "warning", len(names)))
+            reason = _interpolate(rows, raw, names)
+            if not reason:
+                what = f"interpolated: {', '.join(names)}"
+                findings.append(Finding(name, what, "warning", len(names)))
         outside: list[tuple[int, str, float]] = []
         table = _no_trials()
         if not reason:
@@ -174,24 +179,36 @@ def _select(
             for key, column in columns.items()
         }
     ).assign(onset_s=events["onset"].astype(float))
+    stretch = trials["label"].str.match(_STRETCH).fillna(False).astype(bool)
     unlabelled = trials["label"].isna() & trials["stimulus"].isna()
     unwanted = (
-        ~unlabelled & ~trials["label"].isin(list(cutting.classes))
+        ~unlabelled & ~stretch & ~trials["label"].isin(list(cutting.classes))
         if cutting.classes is not None
         else ~unlabelled & False
     )
-    timeless = ~np.isfinite(trials["onset_s"]) & ~unlabelled & ~unwanted
+    timeless = ~np.isfinite(trials["onset_s"]) & ~unlabelled & ~unwanted & ~stretch
     dropped = [
         Dropped(where=name, trials=int(mask.sum()), reason=reason)
         for mask, reason in (
+            (stretch, "event(s) that mark a stretch, and are no trials"),
             (unlabelled, _AIMLESS),
             (unwanted, f"not of the classes {', '.join(cutting.classes or ())}"),
             (timeless, _TIMELESS),
         )
         if mask.any()
     ]
-    kept = trials[~(unlabelled | unwanted | timeless)].reset_index(drop=True)
+    kept = trials[~(stretch | unlabelled | unwanted | timeless)].reset_index(drop=True)
     return kept, dropped
+
+
+def _without_picture(trials: pd.DataFrame, name: str) -> list[Finding]:
+    """Notice trials of a class beside others that have a picture: responses, perhaps."""
+    alone = trials.loc[trials["stimulus"].isna(), "label"]
+    if len(alone) in (0, len(trials)):
+        return []
+    kinds = ", ".join(sorted(set(alone))[:4])
+    what = f"event(s) with a class ({kinds}) but no picture, though others have one: no trials?"
+    return [Finding(name, f"{what} `classes` keeps only some", "warning", len(alone))]
 
 
 def _mendable(names: Sequence[str], raw: Any) -> bool:
@@ -208,14 +225,37 @@ def _unusable(bad: Sequence[Finding], names: Sequence[str], raw: Any) -> str:
     )
 
 
-def _interpolate(rows: Rows, raw: Any, names: Sequence[str]) -> None:
-    """Replace channels by what their neighbours say at each moment."""
+def _interpolate(rows: Rows, raw: Any, names: Sequence[str]) -> str:
+    """Replace channels by what their neighbours say at each moment; or say why it cannot be."""
     info = raw.info.copy()
     for first, last in rows.column_spans():
         block = mne.io.RawArray(np.array(rows.columns(first, last)), info, verbose="error")
         block.info["bads"] = list(names)
-        block.interpolate_bads(reset_bads=True, verbose="error")
+        try:
+            block.interpolate_bads(reset_bads=True, verbose="error")
+        except (ValueError, RuntimeError) as error:  # no head shape, too few channels
+            return f"{', '.join(names)} unusable, and not to be interpolated: {error}"
         rows.write(0, first, block.get_data())
+    return ""
+
+
+def _on_bad_stretch(
+    raw: Any, onsets: npt.NDArray[np.float64], settings: Preprocessing
+) -> npt.NDArray[np.bool_]:
+    """Say which epochs overlap a stretch that annotations mark as bad, such as a gap."""
+    marked = [bool(_STRETCH.match(d)) for d in raw.annotations.description]
+    if not any(marked):
+        return np.zeros(len(onsets), bool)
+    raw.set_annotations(raw.annotations[np.flatnonzero(marked)])
+    kept = raw.get_data(picks=[0])[0]
+    bad = np.isnan(raw.get_data(picks=[0], reject_by_annotation="NaN")[0]) & ~np.isnan(kept)
+    until = np.concatenate([[0], np.cumsum(bad)])
+    sfreq = float(raw.info["sfreq"])
+    begin, end = (
+        np.clip(np.rint((onsets + t) * sfreq).astype(int) + more, 0, raw.n_times)
+        for t, more in ((settings.tmin, 0), (settings.tmax, 1))
+    )
+    return np.asarray(until[end] > until[begin])
 
 
 def _cut(
@@ -225,7 +265,9 @@ def _cut(
     unit, factor = UNITS[cutting.datatype]
     sfreq = float(raw.info["sfreq"])
     settings = replace(cutting.settings, reject=None)
-    onsets = trials["onset_s"].to_numpy(np.float64)
+    bad = _on_bad_stretch(raw, trials["onset_s"].to_numpy(np.float64), settings)
+    places, good = np.flatnonzero(~bad), trials[~bad]
+    onsets = good["onset_s"].to_numpy(np.float64)
     length = len(Window.of(settings.tmin, settings.tmax, settings.rate(sfreq)))
     channels = len(raw.ch_names)
     with ExitStack() as stack:
@@ -243,9 +285,13 @@ def _cut(
             last = min(first + size, count)
             flat = epochs.columns(first * length, last * length)
             write(flat.reshape(channels, last - first, length).transpose(1, 0, 2))
-    kept, reasons = cut.kept, cut.reasons
-    table = trials[kept].assign(position=np.flatnonzero(kept), ranges=list(ranges))
-    outside = [(int(i), str(reasons[i]), float(onsets[i])) for i in np.flatnonzero(~kept)]
+    kept = cut.kept
+    table = good[kept].assign(position=places[kept], ranges=list(ranges))
+    outside = [
+        (int(places[i]), str(cut.reasons[i]), float(onsets[i])) for i in np.flatnonzero(~kept)
+    ]
+    what = "the epoch overlaps a stretch marked as bad"
+    outside += [(int(i), what, float(trials["onset_s"].iloc[i])) for i in np.flatnonzero(bad)]
     return table.reset_index(drop=True), outside
 
 
