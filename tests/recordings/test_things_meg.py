@@ -23,11 +23,9 @@ from miniatures.things_meg import (
     TEST_CONCEPTS,
     MiniatureEpochs,
     Planted,
-    ShortRaw,
     picture_numbers,
     things_pictures,
     write_epochs,
-    write_raw,
 )
 from neuroalign.errors import NeuroalignError
 from neuroalign.recordings import Recordings
@@ -48,14 +46,14 @@ KILLABLE = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
 from moments import Moment, stop_at
-from miniatures import things_meg
+from miniatures.things_meg import MiniatureEpochs
 from neuroalign.recordings.preparation import prepare
 for line in sys.stdin:
-    reader, event, path, number, folder, out = line.rstrip("\\n").split("\\t")
+    event, path, number, folder, out = line.rstrip("\\n").split("\\t")
     pid = os.fork()
     if pid == 0:
         stop_at(Moment(event, path, 1, int(number)))
-        prepare(getattr(things_meg, reader)(), folder, out)
+        prepare(MiniatureEpochs(), folder, out)
         os._exit(0)
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
@@ -227,7 +225,7 @@ def test_people_are_found_by_any_of_their_names(
 def test_killed_in_the_middle_it_ends_the_same_to_the_last_byte(
     planted: Planted, tmp_path: Path
 ) -> None:
-    raw = write_raw(tmp_path / "raw", (1,), 2).folder
+    whole = listing(prepared(planted, tmp_path / "whole").path)
     process = subprocess.Popen(
         [sys.executable, "-c", KILLABLE, str(TESTS)],
         stdin=subprocess.PIPE,
@@ -235,21 +233,15 @@ def test_killed_in_the_middle_it_ends_the_same_to_the_last_byte(
         text=True,
     )
     assert process.stdin is not None and process.stdout is not None
-    for reader, folder, event, path in (
-        (MiniatureEpochs, planted.folder, "open", "*/parts/.*P1_ses-03*signals.npy"),
-        (MiniatureEpochs, planted.folder, "open", "*/people/.P2*.npy"),
-        (ShortRaw, raw, "os.rename", "*/parts/P1_ses-02_run-01"),
-    ):
-        whole, out = tmp_path / f"whole-{reader.__name__}", tmp_path / "out"
-        if not whole.exists():
-            prepare(reader(), folder, whole)
-        fields = (reader.__name__, event, path, int(signal.SIGKILL), folder, out)
+    out = tmp_path / "out"
+    for path in ("*/parts/.*P1_ses-03*signals.npy", "*/people/.P2*.npy"):
+        fields = ("open", path, int(signal.SIGKILL), planted.folder, out)
         process.stdin.write("\t".join(map(str, fields)) + "\n")
         process.stdin.flush()
         assert int(process.stdout.readline()) == -signal.SIGKILL, path
         assert not out.exists()
-        prepare(reader(), folder, out)
-        assert listing(out) == listing(whole), path
+        prepared(planted, out)
+        assert listing(out) == whole, path
         shutil.rmtree(out)
     process.communicate()
 
