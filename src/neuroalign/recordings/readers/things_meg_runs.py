@@ -33,7 +33,7 @@ from neuroalign.recordings.readers.things_meg_trials import (
 )
 from neuroalign.recordings.schema import Dropped
 from neuroalign.signals.meg import MEG_DEFAULTS
-from neuroalign.signals.preprocessing import Preprocessing, preprocess_run
+from neuroalign.signals.preprocessing import Preprocessing, RunEpochs, preprocess_run
 
 #: A sensor that was broken in all sessions; the data set's authors leave it out as well.
 BROKEN_SENSOR = "MRO11"
@@ -84,17 +84,11 @@ def stage_run(part: Part, options: RawOptions, published: Published, write: Writ
     fill_stretches(signals, short)
     table, dropped = _usable(whole_run, onsets, settings, gaps, long, part.name)
     found += _stretch_findings(short, long, gaps, table, settings, part.name)
-    blocks = []
-    for start in range(0, len(names), _GROUP):
-        group = slice(start, start + _GROUP)
-        cut = preprocess_run(
-            signals[group], sfreq, table["onset_s"].to_numpy(np.float64), settings, unit="fT"
-        )
-        blocks.append(cut.epochs)
+    cut = _cut(signals, sfreq, table["onset_s"].to_numpy(np.float64), settings)
     for reason in dict.fromkeys(cut.reasons[~cut.kept].tolist()):
         lost = int((cut.reasons == reason).sum())
         dropped.append(Dropped(where=part.name, trials=lost, reason=str(reason)))
-    write(np.concatenate(blocks, axis=1))
+    write(cut.epochs)
     trials = table[cut.kept].assign(
         session=f"{part.where['session']:02d}", run=f"{part.where['run']:02d}"
     )
@@ -230,6 +224,20 @@ def _read(raw: Any, names: list[str]) -> npt.NDArray[np.float32]:
         piece *= UNITS["meg"][1]
         signals[:, start:stop] = piece
     return signals
+
+
+def _cut(
+    signals: npt.NDArray[np.float32],
+    sfreq: float,
+    onsets_s: npt.NDArray[np.float64],
+    settings: Preprocessing,
+) -> RunEpochs:
+    """Filter, resample and cut a few sensors at a time: filters work in float64."""
+    groups = [
+        preprocess_run(signals[start : start + _GROUP], sfreq, onsets_s, settings, unit="fT")
+        for start in range(0, len(signals), _GROUP)
+    ]
+    return replace(groups[0], epochs=np.concatenate([g.epochs for g in groups], axis=1))
 
 
 def _usable(
