@@ -79,7 +79,8 @@ for NIfTI: one mask (x, y, z), or one for each person
             found = look_around(folder)
             if found is None:
                 return False
-            header = pd.read_csv(found.table, sep="," if found.table.suffix == ".csv" else "\t")
+            separator = "," if found.table.suffix == ".csv" else "\t"
+            header = pd.read_csv(found.table, sep=separator, nrows=0)
         except Exception:  # quick, and never raises
             return False
         return {"subject", "run"} <= set(header) and bool({"label", "stimulus"} & set(header))

@@ -92,7 +92,7 @@ class ThingsFmri(Reader):
         pictures="8,640 to train, 100 to test (12 times each)",
         size_gb=43,
         url="https://doi.org/10.25452/figshare.plus.20492835",
-        licence="CC0",
+        licence="CC0 (OpenNeuro ds004192); of the betas as stated on figshare",
         citation="Hebart et al. (2023), eLife 12:e82580, doi:10.7554/eLife.82580",
         subjects=("sub-01", "sub-02", "sub-03"),
         sources=(
@@ -100,6 +100,8 @@ class ThingsFmri(Reader):
             Steps(
                 steps=(
                     "Unpack betas_csv.zip here (it becomes the folder betas_csv, 50 GB).",
+                    "The other form, volumes, is in the collection "
+                    "https://doi.org/10.25452/figshare.plus.c.6161151.",
                     "For the places of voxels, put the folder `brainmasks` of the THINGS-fMRI "
                     "derivatives beside it.",
                     "The pictures are those of THINGS: https://things-initiative.org.",
