@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,19 @@ def test_killed_it_goes_on_to_the_same_bytes(
         prepare(BidsReader(), folder, out, options=BidsOptions(**options))
         assert listing(out) == listing(tmp_path / "whole")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "whole"]
+
+
+def test_a_full_disk_is_not_blamed_on_the_recording(
+    miniature: tuple[Path, list[PlantedRun]],
+) -> None:
+    reader, options = BidsReader(), BidsOptions()
+    part = reader.plan(miniature[0], options, None).parts[0]
+
+    def full(_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        reader.stage(part, options, full)
 
 
 def test_a_whole_one_is_fine(miniature: tuple[Path, list[PlantedRun]]) -> None:

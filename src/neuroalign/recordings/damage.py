@@ -22,7 +22,8 @@ _DAMAGED = (
     struct.error,
     zlib.error,
 )
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+#: What is wrong with the disk that is written to, not with a file that is read.
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -43,7 +44,7 @@ def damage_explained(where: str, files: str, dataset: str) -> Iterator[None]:
     except NeuroalignError:
         raise
     except _DAMAGED as error:
-        if isinstance(error, OSError) and error.errno in _NO_SPACE:
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
             raise  # it is the output that does not fit, and is said there
         raise NeuroalignError(
             f"{where}: {files} cannot be read ({type(error).__name__}: {error}). It is damaged or "

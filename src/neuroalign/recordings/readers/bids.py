@@ -12,10 +12,12 @@ from pydantic import Field
 
 from neuroalign.errors import NeuroalignError
 from neuroalign.recordings.continuous import UNITS, Cutting, stage_run, unread_run
+from neuroalign.recordings.damage import NO_SPACE
 from neuroalign.recordings.quality import Finding
 from neuroalign.recordings.readers.bids_layout import (
     Recording,
     check_recording,
+    events_of,
     find_recordings,
     load_mne_bids,
     read_events,
@@ -149,14 +151,23 @@ class BidsReader(Reader):
         chosen.settings(datatype)
         columns = (chosen.label_column, chosen.stimulus_column)
         findings = list(check_tables(folder, recordings, everybody=subjects is None))
-        findings += [f for r in recordings for f in check_recording(r, columns)]
-        findings += _without_pictures(folder, recordings, chosen)
+        events = events_of(recordings)
+        for recording in recordings:
+            findings += check_recording(recording, events.get(recording.run.name), columns)
+        tables = {n: e for n, e in events.items() if not isinstance(e, NeuroalignError)}
+        if not any(chosen.stimulus_column in e for e in tables.values()):
+            what = (
+                f"recordings without a column {chosen.stimulus_column!r}: which picture was shown "
+                "is not known, so classes are the targets"
+            )
+            findings.append(Finding(folder.name, what, "note", len(recordings)))
         meg_too = next(folder.glob("sub-*/**/meg/*_meg.*"), None) is not None
         if chosen.datatype is None and datatype == "eeg" and meg_too:
             what = "holds MEG too, which is not looked at: give `datatype`"
             findings.append(Finding(folder.name, what, "note", 1))
         about = provenance(folder) | {"datatype": datatype}
-        return Plan(tuple(_part(r, about) for r in recordings), tuple(findings))
+        parts = [_part(r, len(tables.get(r.run.name, ())), about) for r in recordings]
+        return Plan(tuple(parts), tuple(findings))
 
     def stage(self, part: Part, options: Options, write: Write) -> Staged:
         """Inspect, mend, filter and cut one recording."""
@@ -188,6 +199,8 @@ class BidsReader(Reader):
         except NeuroalignError:
             raise
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in NO_SPACE:
+                raise  # it is the output, or the temporary file, that does not fit
             words = str(error).rstrip(".") or type(error).__name__
             raise NeuroalignError(
                 f"{path} cannot be read: {words}. Repair or copy "
@@ -252,29 +265,8 @@ class BidsReader(Reader):
         )
 
 
-def _without_pictures(
-    folder: Path, recordings: Sequence[Recording], options: BidsOptions
-) -> list[Finding]:
-    """Note that no table of events says which picture was shown."""
-    for recording in recordings:
-        try:
-            if options.stimulus_column in read_events(recording.events):
-                return []
-        except NeuroalignError:
-            continue
-    what = (
-        f"recordings without a column {options.stimulus_column!r}: which picture was shown is not "
-        "known, so classes are the targets"
-    )
-    return [Finding(folder.name, what, "note", len(recordings))]
-
-
-def _part(recording: Recording, about: dict[str, str]) -> Part:
+def _part(recording: Recording, trials: int, about: dict[str, str]) -> Part:
     run = recording.run
-    try:
-        trials = len(read_events(recording.events))
-    except NeuroalignError:
-        trials = 0
     where = about | {
         "path": str(recording.path),
         "events": str(recording.events),

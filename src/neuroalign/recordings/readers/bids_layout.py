@@ -82,12 +82,30 @@ def find_recordings(
     )
 
 
-def check_recording(recording: Recording, columns: Sequence[str]) -> Iterator[Finding]:
+def events_of(recordings: Sequence[Recording]) -> dict[str, pd.DataFrame | NeuroalignError]:
+    """Read the table of events of each recording that has one, or why it cannot be read."""
+    found: dict[str, pd.DataFrame | NeuroalignError] = {}
+    for recording in recordings:
+        if recording.events.is_file():
+            try:
+                found[recording.run.name] = read_events(recording.events)
+            except NeuroalignError as error:
+                found[recording.run.name] = error
+    return found
+
+
+def check_recording(
+    recording: Recording,
+    events: pd.DataFrame | NeuroalignError | None,
+    columns: Sequence[str],
+) -> Iterator[Finding]:
     """Check the files of one recording by names and tables.
 
     Parameters
     ----------
     recording : Recording
+    events : pandas.DataFrame, NeuroalignError or None
+        Of `events_of`.
     columns : sequence of str
         Those of the events that hold the class and the picture.
     """
@@ -99,7 +117,7 @@ def check_recording(recording: Recording, columns: Sequence[str]) -> Iterator[Fi
         yield from _check_brainvision(name, path)
     if "_split-" in path.name:
         yield from _check_split(name, path)
-    yield from _check_events(name, recording.events, columns)
+    yield from _check_events(name, recording.events, events, columns)
     sidecar = sidecar_of(path)
     if sidecar is None:
         what = f"no sidecar {path.name.rsplit('.', 1)[0]}.json (rate, mains, reference)"
@@ -222,14 +240,17 @@ def _stem(path: Path) -> str:
     return "_".join(p for p in path.name.split("_")[:-1] if not p.startswith("split-"))
 
 
-def _check_events(name: str, path: Path, columns: Sequence[str]) -> Iterator[Finding]:
-    if not path.is_file():
+def _check_events(
+    name: str,
+    path: Path,
+    events: pd.DataFrame | NeuroalignError | None,
+    columns: Sequence[str],
+) -> Iterator[Finding]:
+    if events is None:
         yield Finding(name, f"there is no {path.name} beside it", "warning", 0)
         return
-    try:
-        events = read_events(path)
-    except NeuroalignError as error:
-        yield Finding(name, str(error), "fatal", 1)
+    if isinstance(events, NeuroalignError):
+        yield Finding(name, str(events), "fatal", 1)
         return
     if not any(c in events for c in columns):
         yield Finding(
