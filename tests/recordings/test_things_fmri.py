@@ -234,6 +234,17 @@ def test_conditions_that_say_the_type_of_a_trial(tmp_path: Path) -> None:
     assert len(one) == PER_SESSION
 
 
+def test_catch_trials_under_other_names(tmp_path: Path) -> None:
+    write_things_fmri(tmp_path / "fmri", people=1, tables=False, volumes=True)
+    plain = prepared(tmp_path / "fmri", tmp_path / "plain", subjects=["1"])
+    for path in tmp_path.rglob("*_conditions.tsv"):
+        path.write_text(path.read_text().replace("catch/catch_", "blob/blob_"))
+    with pytest.raises(NeuroalignError, match="session 1 has 20 training and 8 test trials"):
+        prepared(tmp_path / "fmri", tmp_path / "out", subjects=["1"])
+    found = prepared(tmp_path / "fmri", tmp_path / "out", subjects=["1"], catch=("blob/*",))
+    np.testing.assert_array_equal(found.read(), plain.read())
+
+
 def test_zero_shot_drops_training_pictures_of_test_concepts(
     both: tuple[Path, dict[str, Planted]], tmp_path: Path
 ) -> None:

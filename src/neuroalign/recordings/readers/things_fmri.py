@@ -69,6 +69,9 @@ class ThingsFmriOptions(Options):
         "paper", description="zero-shot: training trials of concepts of the test set are dropped."
     )
     sessions: tuple[str, ...] = Field((), description="Only these sessions (1 to 12).")
+    catch: tuple[str, ...] = Field(
+        (), description="Volumes: patterns of further pictures of catch trials, such as noise/*."
+    )
     pictures: Path | None = Field(None, description="The folder of the THINGS pictures.")
 
 
@@ -161,7 +164,14 @@ betas_vol/sub-01/ses-things01/sub-01_ses-things01_run-01_conditions.tsv
                 )
             else:
                 more, found = plan_volumes(
-                    base, bases, tables, subject, options.roi, sessions, self.published
+                    base,
+                    bases,
+                    tables,
+                    subject,
+                    options.roi,
+                    options.catch,
+                    sessions,
+                    self.published,
                 )
             parts += more
             findings += found

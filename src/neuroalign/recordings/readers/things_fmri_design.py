@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pandas as pd
@@ -42,9 +43,13 @@ class Published:
         return self.train + self.test
 
 
-def is_catch(file: str) -> bool:
-    """Whether a picture belongs to the catch trials, in which a button had to be pressed."""
-    return bool(_CATCH.search(file.replace("\\", "/")))
+def is_catch(file: str, patterns: Sequence[str] = ()) -> bool:
+    """Whether a picture belongs to the catch trials, in which a button had to be pressed.
+
+    It says so in its path, or fits one of the patterns.
+    """
+    path = file.replace("\\", "/")
+    return bool(_CATCH.search(path)) or any(fnmatchcase(path, p) for p in patterns)
 
 
 def read_table(

@@ -72,6 +72,7 @@ def plan_volumes(
     voxel_tables: Path | None,
     subject: str,
     roi: tuple[str, ...],
+    catch: tuple[str, ...],
     sessions: Sequence[int],
     published: Published,
 ) -> tuple[list[Part], list[Finding]]:
@@ -99,7 +100,7 @@ def plan_volumes(
     tables: dict[_Run, pd.DataFrame] = {}
     for run in runs:
         try:
-            tables[run] = _read_conditions(run)
+            tables[run] = _read_conditions(run, catch)
             if region is not None:
                 _check_volumes(run, len(tables[run]), region)
         except NeuroalignError as error:
@@ -134,6 +135,7 @@ def plan_volumes(
                 "form": "volumes",
                 "session": session,
                 "test": test,
+                "catch": list(catch),
                 "table": table is not None,
             }
             files = (mask, *((table,) if table else ()))
@@ -153,13 +155,13 @@ def stage_volumes(part: Part, roi: tuple[str, ...], write: Write) -> Staged:
         _Run(int(part.where["session"]), _run_number(b), b, c)
         for b, c in zip(files[::2], files[1::2], strict=True)
     ]
-    tables = [_with_types(_read_conditions(r), test) for r in runs]
+    tables = [_with_types(_read_conditions(r, part.where["catch"]), test) for r in runs]
     train = sum(int((t["trial_type"] == "train").sum()) for t in tables)
     watch = VoxelWatch(len(wanted.rows), {"train": train})
-    done, kept, catch = 0, [], 0
+    done, kept, left_out = 0, [], 0
     for run, table in zip(runs, tables, strict=True):
         trials = table[table["trial_type"] != "catch"]
-        catch += len(table) - len(trials)
+        left_out += len(table) - len(trials)
         rows = trials.index.to_numpy(np.int64)
         groups = ["train" if t == "train" else None for t in trials["trial_type"]]
         for place, block in open_series(run.betas, region).blocks(rows):
@@ -169,9 +171,9 @@ def stage_volumes(part: Part, roi: tuple[str, ...], write: Write) -> Staged:
             done += len(chosen)
         kept.append(trials)
     dropped: tuple[Dropped, ...] = ()
-    if catch:
+    if left_out:
         reason = "catch trial: a picture of no object, at which a button was pressed"
-        dropped = (Dropped(where=part.name, trials=catch, reason=reason),)
+        dropped = (Dropped(where=part.name, trials=left_out, reason=reason),)
     trials = pd.concat(kept, ignore_index=True).drop(columns="file")
     return staged(part, trials, watch, dropped)
 
@@ -237,7 +239,7 @@ def _run_number(path: Path) -> int:
     return int(match[1])
 
 
-def _read_conditions(run: _Run) -> pd.DataFrame:
+def _read_conditions(run: _Run, catch: Sequence[str]) -> pd.DataFrame:
     """Return a row a volume; the `trial_type` is "catch", as the file says, or empty."""
     path = run.conditions
     table = read_table(path, (), "\t")
@@ -250,7 +252,7 @@ def _read_conditions(run: _Run) -> pd.DataFrame:
     read_table(path, (column,), "\t")
     files = table[column].astype(str)
     types = table["trial_type"].astype(str) if "trial_type" in table else pd.Series("", files.index)
-    types = types.mask(files.map(is_catch), "catch")
+    types = types.mask(files.map(lambda file: is_catch(file, catch)), "catch")
     named = with_pictures(pd.DataFrame({"file": files})[types != "catch"], "file", path)
     trials = pd.DataFrame({"file": files, "trial_type": types})
     trials[["stimulus", "label"]] = named[["stimulus", "label"]]
