@@ -31,9 +31,7 @@ def test_labels_stay_among_pictures_that_the_same_people_saw():
     pictures = np.array(["a", "a", "b", "b", "c", "d", "e"])
     people = np.array([1, 2, 1, 2, 1, 1, 2])
     drawn = relabelling(pictures, pictures, people, 100)
-    assert set(map(tuple, drawn.donor)) <= {
-        (i, 1 - i, j, 5 - j, 4) for i in (0, 1) for j in (2, 3)
-    }
+    assert set(map(tuple, drawn.donor)) <= {(i, 1 - i, j, 5 - j, 4) for i in (0, 1) for j in (2, 3)}
 
 
 def test_labels_are_shuffled_within_a_run_that_holds_several():
