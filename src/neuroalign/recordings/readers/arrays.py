@@ -56,15 +56,15 @@ class ArraysReader(Reader):
     options: ClassVar[type[Options]] = ArraysOptions
     card: ClassVar[Card] = Card(
         name="arrays",
-        title="Own fMRI (arrays or NIfTI with a table)",
+        title="fMRI as arrays or NIfTI with a table",
         modality="fmri",
         people="yours",
         trials="a row of the table each",
         pictures="as the table names them",
         size_gb=None,
-        url="https://neuroalign.readthedocs.io/en/latest/your-own-recordings.html",
+        url="https://nifti.nimh.nih.gov",
         licence="yours",
-        citation="yours",
+        citation="Cox et al. (2004), NIfTI",
         layout="""\
 one table, .tsv or .csv: a row a volume, with the columns subject, run, and label or stimulus
 one series for everybody, or one for each person whose name its own begins with:
