@@ -42,6 +42,12 @@ def check_tables(
     yield from _check_description(root)
     if everybody:
         yield from _check_participants(root)
+        recorded = {r.run.subject for r in recordings}
+        for person in sorted(p.name for p in root.glob("sub-*") if p.is_dir()):
+            if person not in recorded:
+                yield Finding(
+                    person, "has a folder but no recording that was asked for", "warning", 0
+                )
     yield from _check_scans(recordings)
     yield from _check_numbers(recordings)
 
