@@ -104,7 +104,7 @@ class _Runs:
         (Path("x"), "pathlib"),
         (np.random.default_rng, "numpy.random"),
     ],
-    ids=str,
+    ids=["system", "eval", "getattr", "load", "memmap", "bytearray", "path", "generator"],
 )
 @pytest.mark.parametrize("protocol", [2, 5])
 def test_whatever_it_wants_to_import_is_refused_by_name(
