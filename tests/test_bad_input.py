@@ -265,13 +265,9 @@ def test_embeddings_of_another_encoder(lab: Laboratory, tmp_path: Path, refused:
     text = (run / "recipe.yaml").read_text()
     other = f"encoder: hf:{tmp_path / 'tiny'}"
     (run / "recipe.yaml").write_text(text.replace("encoder: offline", other))
-    says = (
-        "hf:clip_vision_model",
-        "offline:efficientnet-lite2",
-        "Embed the pictures with that encoder",
-    )
-    refused("decode", run, "eeg", says=says)
-    refused("evaluate", run, says=says)
+    both = ("hf:clip_vision_model", "offline:efficientnet-lite2")
+    refused("decode", run, "eeg", says=(*both, "Embed the pictures with that encoder"))
+    refused("evaluate", run, says=(*both, "different-encoders", "train with the recipe's encoder"))
 
 
 # --- recordings and recipes ----------------------------------------------------------------------

@@ -55,7 +55,7 @@ def test_the_folder_holds_what_the_docstring_says(lab: Laboratory) -> None:
     names = {p.name for p in lab.run.iterdir()}
     assert names == {
         *("recipe.yaml", "run.json", "split.parquet", "logs", "checkpoints", "bundle"),
-        *("evaluation", "scores.json"),
+        *("evaluation", "scores.json", "audit.json"),
     }
     assert load_recipe(lab.run / "recipe.yaml") == load_recipe(lab.recipe)
     run = Run(lab.run)

@@ -6,6 +6,7 @@
     split.parquet  every trial's part         logs/         a row per epoch
     checkpoints/   for resuming               bundle/       the model
     evaluation/    embeddings of test items   scores.json   see neuroalign.assess
+    audit.json     see neuroalign.audit
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from neuroalign.assess.evaluate import scores_file
 from neuroalign.assess.restrict import candidates, restrict
 from neuroalign.assess.score import score_stored
 from neuroalign.assess.stored import Embedded, Stored, load_stored
@@ -19,7 +20,7 @@ from neuroalign.evaluation.pairs import Cosines
 from neuroalign.evaluation.per_query import QueryValues, joined
 from neuroalign.evaluation.protocols import Protocol, load_protocol
 from neuroalign.evaluation.queries import Asked, query_values
-from neuroalign.evaluation.scores import Score
+from neuroalign.evaluation.scores import Score, read_scores
 from neuroalign.evaluation.tasks import score_values
 from neuroalign.files import write_json
 from neuroalign.retrieval.embeddings import Embeddings
@@ -77,6 +78,8 @@ class TaskMatrix:
 def run_matrix(path: str | Path, protocol: Protocol | None = None) -> TaskMatrix:
     """Score the whole matrix from the stored embeddings of a run, and write `matrix.json`.
 
+    Scores of the three tasks that the run was given before, by this protocol, are taken over.
+
     Parameters
     ----------
     path : Path
@@ -84,7 +87,11 @@ def run_matrix(path: str | Path, protocol: Protocol | None = None) -> TaskMatrix
     protocol : Protocol, optional
         The default one unless given.
     """
-    found = task_matrix(load_stored(Path(path) / "evaluation"), protocol)
+    protocol = protocol or load_protocol()
+    file = scores_file(Path(path), protocol)
+    kept = read_scores(file) if file.is_file() else []
+    scores = kept if all(s.protocol == protocol.label for s in kept) else []
+    found = task_matrix(load_stored(Path(path) / "evaluation"), protocol, scores or None)
     write_json(Path(path) / "matrix.json", found.as_json())
     return found
 
