@@ -43,7 +43,20 @@ def test_models_stand_side_by_side_and_a_difference_last() -> None:
     )
     heads = next(line for line in text.splitlines() if "metric" in line)
     assert heads.index("default ") < heads.index("ridge ") < heads.index("default - ridge")
-    assert "0.650..0.850" in text and "+0.050" in text and "EEG -> pictures" in text
+    assert "0.65..0.85" in text and "+0.050" in text and "EEG -> pictures" in text
+
+
+def test_no_number_is_cut_off_in_a_full_table() -> None:
+    names = ("ideal observer", "default", "ridge per person", "paper")
+    floors = ("signal-blind", "untrained network")
+    scores = [_score(m, "two_way_embedding", 0.7, high=0.801, low=0.599) for m in names + floors]
+    scores.append(_score("default - ridge per person", "two_way_embedding", -0.05))
+    drawn = StringIO()
+    for table in side_by_side(scores):
+        Console(file=drawn, width=120, color_system=None).print(table)
+    text = drawn.getvalue()
+    assert "…" not in text
+    assert text.count("0.60..0.80") == len(names)  # floors have no interval
 
 
 def test_class_metrics_stand_in_only_where_no_picture_is_known() -> None:

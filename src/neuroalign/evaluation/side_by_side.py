@@ -33,6 +33,9 @@ CLASS_METRICS = {
 }
 
 
+_FLOORS = (SIGNAL_BLIND, UNTRAINED)
+
+
 def main_metrics(scores: Sequence[Score]) -> list[Score]:
     """Keep, over all people, the metrics that speak for each retrieval."""
     everyone = [s for s in scores if s.subject == "all"]
@@ -48,8 +51,8 @@ def side_by_side(scores: Sequence[Score]) -> Iterator[Table]:
 
     A cell holds the score and, below it, its 95 % interval; the column of a paired difference
     holds the difference. A star: the score is above chance (a difference is none by chance) at
-    p < 0.05, corrected. Floors stand without interval, and of the ceilings only that which stands
-    beside the scores.
+    p < 0.05, corrected. Floors share a column, without intervals, and of the ceilings only that
+    which stands beside the scores is shown.
     """
     chosen = main_metrics(scores)
     for task in dict.fromkeys(s.task for s in chosen):
@@ -62,14 +65,23 @@ def side_by_side(scores: Sequence[Score]) -> Iterator[Table]:
             {s.model for s in part if s.model not in _CEILINGS or s.model in beside},
             key=lambda m: (m.count(" - "), _first(part, m)),
         )
-        for name in ("from -> to", "metric", "chance", *models):
-            table.add_column(name, justify="left" if name in ("from -> to", "metric") else "right")
+        floors = [m for m in _FLOORS if m in models]
+        columns = [[m] for m in models if m not in floors]
+        if floors:
+            columns.insert(sum(" - " not in m for [m] in columns), floors)
+        for name in ("from -> to", "metric"):
+            table.add_column(name)
+        for names in (["chance"], *columns):
+            # A number that is cut off is no number: the words on the left give way first.
+            wide = any(" - " in n or n in _FLOORS for n in names)
+            least = 6 if names == ["chance"] else 12 if wide else 10
+            table.add_column("\n".join(names), justify="right", min_width=least)
         for retrieval in dict.fromkeys(_retrieval(s) for s in part):
-            _add_rows(table, [s for s in part if _retrieval(s) == retrieval], models)
+            _add_rows(table, [s for s in part if _retrieval(s) == retrieval], columns)
         yield table
 
 
-def _add_rows(table: Table, scores: list[Score], models: list[str]) -> None:
+def _add_rows(table: Table, scores: list[Score], columns: list[list[str]]) -> None:
     names = _names(scores)
     first = scores[0]
     label = f"{modality_name(first.source)} -> {modality_name(first.target)}\n{first.items}"
@@ -77,7 +89,7 @@ def _add_rows(table: Table, scores: list[Score], models: list[str]) -> None:
     for metric in metrics:
         found = {s.model: s for s in scores if s.metric == metric}
         chance = next((f"{s.chance:.3f}" for m, s in found.items() if " - " not in m), "")
-        cells = [_cell(found.get(model)) for model in models]
+        cells = ["\n".join(_cell(found.get(m)) for m in models) for models in columns]
         last = metric == metrics[-1]
         table.add_row(Text(label), names[metric], chance, *cells, end_section=last)
         label = ""
@@ -96,11 +108,9 @@ def _cell(score: Score | None) -> str:
     sign = "+" if " - " in score.model else ""
     star = "*" if score.p_corrected is not None and score.p_corrected < 0.05 else ""
     value = f"{score.value:{sign}.3f}{star}"
-    if score.model in (SIGNAL_BLIND, UNTRAINED):
+    if score.model in _FLOORS:
         return value
-    if sign:
-        return f"{value}\n{score.low:+.2f}..{score.high:+.2f}"
-    return f"{value}\n{score.low:.3f}..{score.high:.3f}"
+    return f"{value}\n{score.low:{sign}.2f}..{score.high:{sign}.2f}"
 
 
 def _retrieval(score: Score) -> tuple[str, str, str, str]:
