@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mne
 import numpy as np
 import pandas as pd
 
@@ -103,6 +105,74 @@ def _few(folder: Path) -> None:
         write_file(folder / file, own.data[:8], own.metadata.head(8))
 
 
+def _read(folder: Path, file: str = FILE) -> Any:
+    return mne.read_epochs(folder / file, verbose="error")
+
+
+def _saved(change: Callable[[Any], Any]) -> Callable[[Path], None]:
+    """Save what `change` makes of the epochs, in their place."""
+
+    def apply(folder: Path) -> None:
+        changed = change(_read(folder))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            changed.save(folder / FILE, overwrite=True, verbose="error")
+
+    return apply
+
+
+def _row_gone(epochs: Any) -> Any:
+    """Its table loses a row, as when somebody edits it in the file."""
+    epochs._metadata = epochs.metadata.iloc[:-1]
+    return epochs
+
+
+def _continuous(epochs: Any) -> Any:
+    return mne.io.RawArray(np.hstack(epochs.get_data()), epochs.info, verbose="error")
+
+
+def _in_parts(folder: Path) -> Path:
+    """Save it in two parts (it holds 20 times as many samples then), and return the second."""
+    for subject, files in FILES.items():
+        for file in files:
+            own = plant(subject, file)
+            data = np.tile(own.data, (1, 1, 40))
+            write_file(folder / file, data, own.metadata, split_size="2MB")
+    return folder / FILE.replace(".fif", "-1.fif")
+
+
+def _part(change: Callable[[Path], object]) -> Callable[[Path], object]:
+    return lambda folder: change(_in_parts(folder))
+
+
+def _saved_twice(folder: Path) -> None:
+    own = plant(SUBJECT, "bob_1-epo.fif")
+    write_file(folder / "bob_3-epo.fif", own.data, own.metadata, fmt="single")
+
+
+def _unfetched(folder: Path) -> None:
+    (folder / FILE).unlink()
+    (folder / FILE).symlink_to("annex/objects/bob.fif")
+
+
+def _nowhere_but_bob(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(split=["train", "test"] * (len(table) // 2))
+
+
+def _bob_is_tested(folder: Path) -> None:
+    _everywhere(_nowhere_but_bob)(folder)
+    for file in FILES[SUBJECT]:
+        _metadata(lambda t: t.assign(split="test"), file)(folder)
+
+
+def _spelled(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(label=table["label"].str.replace("class-0", "Class-0 "))
+
+
+def _other_classes(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(label=[f"class-{i % 2}" for i in range(len(table))])
+
+
 DAMAGES = (
     Damage("rubbish", _bytes(lambda _: b"junk" * 40), "refused",
            (FILE, "cannot be read as MNE epochs")),
@@ -178,4 +248,43 @@ DAMAGES = (
            (NAME, "neither class nor picture")),
     Damage("a person with few trials", _few, "reported",
            ("bob", "16 usable trial(s), fewer than 20")),
+    Damage("metadata with a row fewer than epochs", _saved(_row_gone), "refused",
+           (FILE, "cannot be read as MNE epochs")),
+    Damage("nothing but NaN", _data(_at(slice(None), np.nan)), "refused",
+           (NAME, "36 trial(s) are NaN")),
+    Damage("an average in place of epochs", _saved(lambda e: e.average()), "refused",
+           (FILE, "cannot be read as MNE epochs")),
+    Damage("a continuous recording in place of epochs", _saved(_continuous), "refused",
+           (FILE, "cannot be read as MNE epochs")),
+    Damage("events in place of epochs",
+           lambda folder: mne.write_events(folder / FILE, np.array([[1, 0, 1]]), overwrite=True,
+                                           verbose="error"),
+           "refused", (FILE, "cannot be read as MNE epochs")),
+    Damage("no epochs left in a file", _saved(lambda e: e[:0]), "refused",
+           (NAME, f"{FILE} holds no epochs")),
+    Damage("a link to content that was not fetched", _unfetched, "refused",
+           (FILE, "does not exist")),
+    Damage("a second part cut off",
+           _part(lambda p: p.write_bytes(p.read_bytes()[: p.stat().st_size // 2])), "refused",
+           (FILE, "cannot be read")),
+    Damage("a second part that is gone", _part(Path.unlink), "refused", (FILE, "cannot be read")),
+    Damage("an empty second part", _part(lambda p: p.write_bytes(b"")), "refused",
+           (FILE, "cannot be read")),
+    Damage("gradiometers of the same names", _data(_same, kind="grad"), "refused",
+           (FILE, "in its types of channels", "grad")),
+    Damage("a baseline in one file only", _data(_same, baseline=(-0.1, 0.0)), "reported",
+           (NAME, "baseline -0.1 to 0 s, that of the first file is none")),
+    Damage("a file saved again in single precision", _saved_twice, "reported",
+           ("bob_run-03", "the same events and signals as bob_run-01: saved twice?")),
+    Damage("a person with test trials only", _bob_is_tested, "reported",
+           ("bob", "no training trials")),
+    Damage("everything is of one class", _everywhere(lambda t: t.assign(label="class-0")),
+           "reported", ("one class, class-0", "nothing to tell apart")),
+    Damage("a file that spells a class in another way", _metadata(_spelled), "reported",
+           ("'Class-0 '", "spaces or capitals only")),
+    Damage("classes that do not go with the pictures", _metadata(_other_classes), "reported",
+           ("5 picture(s) are of several classes", "picture-0: class-0, class-1")),
+    Damage("metadata columns that are empty", _metadata(lambda t: t.assign(
+           stimulus=None, label=None)), "refused",
+           (FILE, "nothing in the column(s) 'label', 'stimulus'")),
 )  # fmt: skip

@@ -63,6 +63,8 @@ def write_file(
     bads: tuple[str, ...] = (),
     kind: str = "mag",
     split_size: str = "2GB",
+    baseline: tuple[float, float] | None = None,
+    fmt: str = "double",
 ) -> None:
     """Save epochs; `kind` is the type of their channels."""
     rng = np.random.default_rng(len(data))
@@ -71,6 +73,13 @@ def write_file(
     info["bads"] = list(bads)
     events = np.column_stack([onsets, np.zeros(len(data), int), np.ones(len(data), int)])
     epochs = mne.EpochsArray(
-        data, info, events, tmin, {"shown": 1}, metadata=metadata, baseline=None, verbose="error"
+        data,
+        info,
+        events,
+        tmin,
+        {"shown": 1},
+        metadata=metadata,
+        baseline=baseline,
+        verbose="error",
     )
-    epochs.save(path, fmt="double", overwrite=True, split_size=split_size, verbose="error")
+    epochs.save(path, fmt=fmt, overwrite=True, split_size=split_size, verbose="error")

@@ -180,7 +180,10 @@ def with_index(
             "describe the same voxels in the same order."
         )
     shape = (int(volume_shape[0]), int(volume_shape[1]), int(volume_shape[2]))
-    flat = c_order_index(index, shape, base=base, order=order)
+    try:
+        flat = c_order_index(index, shape, base=base, order=order)
+    except NeuroalignError as error:
+        raise NeuroalignError(f"{voxel_index}: {error}") from error
     if len(np.unique(flat)) != len(flat):
         raise NeuroalignError(f"{voxel_index} names a voxel twice.")
     return replace(series, index=flat, shape=shape)
@@ -249,6 +252,11 @@ def _open_nifti(path: Path, region: Region) -> Series:
         raise NeuroalignError(
             f"{region.path} and {path} have the same shape but lie at different places (their "
             "affines differ). Resample the mask into the space of the series."
+        )
+    if image.get_data_dtype().kind not in "fiu":
+        raise NeuroalignError(
+            f"{path} holds {image.get_data_dtype()}; expected real numbers, such as magnitudes or "
+            "betas. Save those as a series of their own."
         )
     return Series(
         path, int(image.shape[3]), len(region.index), region.index, region.shape, region.affine

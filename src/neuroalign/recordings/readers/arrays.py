@@ -33,8 +33,10 @@ from neuroalign.recordings.readers.own_files import (
     unused_index,
     with_files,
 )
+from neuroalign.recordings.readers.own_labels import odd_labels
 from neuroalign.recordings.readers.own_table import (
     look_around,
+    odd_rows,
     read_volume_table,
     rows_of_people,
     with_split,
@@ -107,7 +109,8 @@ for NIfTI: one mask (x, y, z), or one for each person
                 f"{chosen.trials} names no subject {', '.join(unknown)}; it has "
                 f"{', '.join(list(people)[:12])}."
             )
-        findings = [*_check_split(chosen, table), *unused_index(folder, options, found)]
+        findings = [*_check_split(chosen, table), *odd_rows(_mine(table, subjects))]
+        findings += unused_index(folder, options, found)
         parts = []
         used: dict[Path, str] = {}
         for subject in dict.fromkeys(subjects or people):
@@ -143,9 +146,11 @@ for NIfTI: one mask (x, y, z), or one for each person
         places = rows if series.volumes == len(table) else np.arange(len(rows))
         runs = trials["run"].to_numpy(object)
         watch = VoxelWatch(series.voxels, Counter(runs.tolist()))
+        level = 0
         fits = RunFits(runs, detrend=options.detrend, zscore=options.zscore == "run")
         for place, block in series.blocks(places):
             watch.see(block, runs[place].tolist())
+            level += int((block == block[:, :1]).all(axis=1).sum()) if series.voxels > 1 else 0
             fits.see(place, block)
         usable, dropped = _usable(watch, part.subject)
         source = lagged_rows(runs, options.lag)
@@ -159,7 +164,12 @@ for NIfTI: one mask (x, y, z), or one for each person
             "unusable": np.flatnonzero(~usable).tolist(),
             "first_volume": series.digest(int(places[0])),
         }
-        return Staged(kept.drop(columns="source"), facts, (*dropped, *gone))
+        return Staged(
+            kept.drop(columns="source"),
+            facts,
+            (*dropped, *gone),
+            _odd_volumes(part, dropped, level),
+        )
 
     def settle(self, parts: Sequence[StagedPart], options: Options) -> Settled:
         """Put trials back into the order of the table."""
@@ -180,7 +190,9 @@ for NIfTI: one mask (x, y, z), or one for each person
             source=options.source or table.resolve().parent.name,
             licence=options.licence,
         )
-        return Settled(people, info, tuple(_same_series(parts)))
+        shown = pd.concat([p.trials[["label", "stimulus"]] for p in parts])
+        findings = (*_same_series(parts), *odd_labels("all series", shown))
+        return Settled(people, info, findings)
 
     def finish(
         self, subject: str, settled: Settled, options: Options, writer: RecordingsWriter
@@ -203,6 +215,19 @@ for NIfTI: one mask (x, y, z), or one for each person
             keep = np.ones(int(part.facts["voxels"]), bool)
             keep[list(part.facts["unusable"])] = False
             writer.set_volume(subject, series.index[keep], series.shape, series.affine)
+
+
+def _odd_volumes(part: Part, dropped: Sequence[Dropped], level: int) -> tuple[Finding, ...]:
+    """Warn of voxels that are left out, and of volumes in which nothing can have been measured."""
+    found = [Finding(part.name, f"{d.where}: {d.reason}", "warning", 1) for d in dropped]
+    if level:
+        what = f"{level} volume(s) have the same value in all voxels, as when a scan is filled up"
+        found.append(Finding(part.name, what, "warning", level))
+    return tuple(found)
+
+
+def _mine(table: pd.DataFrame, subjects: Sequence[str] | None) -> pd.DataFrame:
+    return table if not subjects else table[table["subject"].isin(list(subjects))]
 
 
 def _same_series(parts: Sequence[StagedPart]) -> list[Finding]:

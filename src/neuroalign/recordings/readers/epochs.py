@@ -28,7 +28,8 @@ from neuroalign.recordings.readers.contract import (
     StagedPart,
     Write,
 )
-from neuroalign.recordings.readers.epochs_checks import EpochsInspector, compare
+from neuroalign.recordings.readers.epochs_checks import EpochsInspector, compare, refuse_unlike
+from neuroalign.recordings.readers.own_labels import odd_labels
 from neuroalign.recordings.runs_settled import people_findings
 from neuroalign.recordings.schema import Channel, Dropped, RecordingsInfo
 from neuroalign.recordings.splits import Run, TestRule
@@ -151,6 +152,7 @@ class EpochsReader(Reader):
             "channels": [c.model_dump() for c in channels_of(used)],
             "flat": inspector.flat(),
             "usual_range": inspector.usual_range(),
+            "baseline": None if epochs.baseline is None else list(map(float, epochs.baseline)),
             "file": path.name,
         }
         return Staged(trials.iloc[kept], facts, tuple(dropped), tuple(findings))
@@ -160,7 +162,7 @@ class EpochsReader(Reader):
         chosen = cast(EpochsOptions, options)
         first = parts[0].facts
         for part in parts:
-            _check_alike(first, part)
+            refuse_unlike(first, part)
         staged = [StagedRun(Run(p.part.subject, run=p.part.where["run"]), p) for p in parts]
         rule = _test_rule(staged, chosen)
         rules = SplitRules(
@@ -198,7 +200,12 @@ class EpochsReader(Reader):
         )
         shape = (len(first["channels"]), first["samples"])
         info = describe(info, chosen.features, shape, first["sfreq"])
-        findings = (*compare(parts), *people_findings([s.run for s in staged], kept, dropped))
+        shown = pd.concat([p.trials[["label", "stimulus"]] for p in parts])
+        findings = (
+            *compare(parts),
+            *odd_labels("all files", shown),
+            *people_findings([s.run for s in staged], kept, dropped),
+        )
         return Settled(people, info, findings)
 
     def finish(
@@ -248,9 +255,13 @@ def _count(name: str, path: Path, modality: str | None) -> tuple[int, list[Findi
     if path.is_file() and path.stat().st_size == 0:
         return 0, [Finding(name, f"{path.name} is empty", "fatal", 0)]
     try:
-        return len(_read(path, modality)[0].events), []
+        count = len(_read(path, modality)[0].events)
     except NeuroalignError as error:
         return 0, [Finding(name, str(error), "fatal", 1)]
+    if count == 0:
+        what = f"{path.name} holds no epochs: all were dropped before it was saved. Leave it out"
+        return 0, [Finding(name, what, "fatal", 0)]
+    return count, []
 
 
 def _read(path: Path, modality: str | None) -> tuple[Any, Any, str]:
@@ -316,8 +327,7 @@ def _trials(epochs: Any, columns: dict[str, str], run: str, path: Path) -> pd.Da
     if table["label"].isna().all() and table["stimulus"].isna().all():
         if epochs.metadata is not None:
             raise NeuroalignError(
-                f"{path}: its metadata has neither {columns['label']!r} nor "
-                f"{columns['stimulus']!r}, only {', '.join(meta.columns)}. Say which columns hold "
+                f"{path}: its metadata has {_lacking(meta, columns)}. Say which columns hold "
                 "the class and the picture (`label_column`, `stimulus_column`)."
             )
         table["label"] = pd.array([names[code] for code in epochs.events[:, 2]], dtype="string")
@@ -331,25 +341,12 @@ def _trials(epochs: Any, columns: dict[str, str], run: str, path: Path) -> pd.Da
     return table.assign(onset_s=onsets, run=run, session=session)
 
 
-def _check_alike(first: Any, part: StagedPart) -> None:
-    facts = part.facts
-    for what, key in (
-        ("modality", "modality"),
-        ("channels", "channels"),
-        ("samples per second", "sfreq"),
-        ("samples per epoch", "samples"),
-        ("start of the epoch", "tmin"),
-    ):
-        wanted, found = first[key], facts[key]
-        if key == "channels":
-            wanted, found = [c["name"] for c in wanted], [c["name"] for c in found]
-        if key == "tmin":
-            wanted, found = round(wanted, 6), round(found, 6)
-        if wanted != found:
-            raise NeuroalignError(
-                f"{part.part.where['path']} differs from the first file in its {what}: {found} "
-                f"against {wanted}. All files of one recordings folder must agree."
-            )
+def _lacking(meta: pd.DataFrame, columns: dict[str, str]) -> str:
+    label, stimulus = columns["label"], columns["stimulus"]
+    there = [c for c in (label, stimulus) if c in meta]
+    if there:
+        return f"nothing in the column(s) {', '.join(map(repr, there))}"
+    return f"neither {label!r} nor {stimulus!r}, only {', '.join(meta.columns)}"
 
 
 def _test_rule(staged: Sequence[StagedRun], options: EpochsOptions) -> TestRule:

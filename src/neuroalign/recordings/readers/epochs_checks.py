@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from neuroalign.errors import NeuroalignError
 from neuroalign.recordings.inspection import UNIT_OF, plausible_range
-from neuroalign.recordings.quality import Finding
+from neuroalign.recordings.quality import Finding, Severity
 from neuroalign.recordings.readers.contract import StagedPart
 
 _FAR, _NOISY = 10.0, 10.0
@@ -104,6 +106,34 @@ class EpochsInspector:
         return np.concatenate(self._ranges) if self._ranges else np.zeros((0, len(self._names)))
 
 
+def refuse_unlike(first: Mapping[str, Any], part: StagedPart) -> None:
+    """Hold what a file says of its epochs against the facts of the first file.
+
+    Raises
+    ------
+    NeuroalignError
+        Channels, times or modality differ.
+    """
+    wanted, found = _outline(first), _outline(part.facts)
+    for what, value in found.items():
+        if value != wanted[what]:
+            raise NeuroalignError(
+                f"{part.part.where['path']} differs from the first file in its {what}: {value} "
+                f"against {wanted[what]}. All files of one recordings folder must agree."
+            )
+
+
+def _outline(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "modality": facts["modality"],
+        "channels": [c["name"] for c in facts["channels"]],
+        "types of channels": [c["type"] for c in facts["channels"]],
+        "samples per second": facts["sfreq"],
+        "samples per epoch": facts["samples"],
+        "start of the epoch": round(facts["tmin"], 6),
+    }
+
+
 def compare(parts: Sequence[StagedPart]) -> list[Finding]:
     """Compare files: people on another scale, and channels that are flat in all of a person's."""
     people: dict[str, list[StagedPart]] = {}
@@ -121,11 +151,33 @@ def compare(parts: Sequence[StagedPart]) -> list[Finding]:
         if flat:
             what = f"channels that never change in any file: {', '.join(sorted(flat))}. Leave them "
             found.append(Finding(subject, f"{what}out", "fatal", len(flat)))
-        orders: dict[str, str] = {}
+        orders: dict[str, StagedPart] = {}
         for part in own:
             key = part.trials[["label", "stimulus", "onset_s"]].to_csv(index=False)
             if key in orders and len(part.trials) >= 10:
-                what = f"the same events as {orders[key]}, at the same times: copied?"
-                found.append(Finding(part.part.name, what, "note", len(part.trials)))
-            orders.setdefault(key, part.part.name)
+                other = orders[key]
+                what = f"the same events as {other.part.name}, at the same times: copied?"
+                # A file saved again in single precision is the same but for the last digits.
+                one, two = float(part.facts["usual_range"]), float(other.facts["usual_range"])
+                twice = math.isclose(one, two, rel_tol=1e-4)
+                if twice:
+                    what = f"the same events and signals as {other.part.name}: saved twice?"
+                severity: Severity = "warning" if twice else "note"
+                found.append(Finding(part.part.name, what, severity, len(part.trials)))
+            orders.setdefault(key, part)
+    return [*found, *_baselines(parts)]
+
+
+def _baselines(parts: Sequence[StagedPart]) -> list[Finding]:
+    first = parts[0].facts["baseline"]
+    found = []
+    for part in parts:
+        own = part.facts["baseline"]
+        if own != first:
+            what = f"baseline {_told(own)}, that of the first file is {_told(first)}"
+            found.append(Finding(part.part.name, what, "warning", len(part.trials)))
     return found
+
+
+def _told(baseline: Any) -> str:
+    return "none" if baseline is None else "{:g} to {:g} s".format(*baseline)

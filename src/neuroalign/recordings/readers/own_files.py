@@ -114,7 +114,7 @@ def files_of(
             raise NeuroalignError(
                 f"{folder} has the series {', '.join(p.name for p in found.series)}, and it is not "
                 f"clear which is that of {subject}. Let its name begin with {subject}, or name the "
-                "series."
+                f"series.{_unfit(found)}"
             )
         path = own
     mask = None if options.mask is None else _named(options.mask, subject)
@@ -135,6 +135,17 @@ def unused_index(folder: Path, options: ArraysOptions, found: Found | None) -> l
         "unless --voxel-index and --volume-shape say so"
     )
     return [Finding(folder.name, what, "note", len(found.indices))]
+
+
+def _unfit(found: Found) -> str:
+    single = f" Single volumes, so masks: {', '.join(p.name for p in found.masks)}."
+    told = single if found.masks else ""
+    if not found.unfit:
+        return told
+    return told + (
+        f" No series, for lack of numbers of the shape (volumes, voxels) or (x, y, z, volumes): "
+        f"{', '.join(found.unfit)}."
+    )
 
 
 def _named(path: Path, subject: str) -> Path:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from neuroalign.errors import NeuroalignError
+from neuroalign.recordings.quality import Finding
 from neuroalign.recordings.splits import Run, TestRule, choose_test_runs
 from neuroalign.recordings.volumes import NIFTI
 
@@ -19,12 +20,16 @@ OWN_COLUMNS = ("subject", "stimulus", "label", "split", "session", "run")
 
 @dataclass(frozen=True)
 class Found:
-    """What lies in a folder: the table, and candidates for series, masks and voxel indices."""
+    """What lies in a folder: the table, and candidates for series, masks and voxel indices.
+
+    `unfit` says what other arrays and images there are.
+    """
 
     table: Path
     series: tuple[Path, ...]
     masks: tuple[Path, ...]
     indices: tuple[Path, ...]
+    unfit: tuple[str, ...] = ()
 
 
 def read_volume_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
@@ -55,8 +60,14 @@ def read_volume_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
         table = pd.read_csv(path, sep=separator, na_values=["n/a"], low_memory=False)
     except (ValueError, UnicodeDecodeError, OSError) as error:
         raise NeuroalignError(f"{path} is not a readable table: {error}.") from error
+    if not isinstance(table.index, pd.RangeIndex):
+        raise NeuroalignError(
+            f"{path}: its rows have more cells than its header, so it is not clear which column is "
+            "which. Take the surplus separators out."
+        )
     if len(table) == 0:
         raise NeuroalignError(f"{path} has no rows. Give a table with one row per volume.")
+    _check_header(path, separator, table)
     given = set(map(str, table.columns))
     names = {given_name: own for own, given_name in columns.items() if given_name in table}
     clash = [own for g, own in names.items() if g != own and own in table]
@@ -82,6 +93,57 @@ def read_volume_table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
             f"{int(np.flatnonzero(empty)[0])}). Every volume belongs to a run of a person."
         )
     return table
+
+
+def _check_header(path: Path, separator: str, table: pd.DataFrame) -> None:
+    """Refuse a name that stands twice, and a header among the rows."""
+    header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype="string").iloc[0]
+    twice = sorted(set(header[header.duplicated()].dropna()))
+    if twice:
+        raise NeuroalignError(
+            f"{path} has the column(s) {', '.join(twice)} twice. Leave one of each."
+        )
+    again = (table.astype("string") == [str(c) for c in table.columns]).all(axis=1).fillna(False)
+    if again.any():
+        raise NeuroalignError(
+            f"{path}: row {int(again.to_numpy(bool).argmax())} is the header again, as when tables "
+            "are put one below the other. Take such rows out."
+        )
+
+
+def odd_rows(table: pd.DataFrame) -> list[Finding]:
+    """Say whose rows cannot be in the order of the volumes, as after sorting the table."""
+    found = []
+    for subject, rows in rows_of_people(table).items():
+        runs = table["run"].iloc[rows]
+        stretches = int((runs != runs.shift()).fillna(True).sum())
+        if stretches > runs.nunique():
+            what = (
+                f"its {runs.nunique()} run(s) lie in {stretches} pieces of the table: was it "
+                "sorted? The rows must be in the order of the volumes"
+            )
+            found.append(Finding(subject, what, "warning", len(rows)))
+            continue
+        for column in ("onset", "onset_s"):
+            if column in table:
+                found += _times(subject, column, table[column].iloc[rows], runs)
+    return found
+
+
+def _times(subject: str, column: str, given: pd.Series, runs: pd.Series) -> list[Finding]:
+    times = pd.to_numeric(given, errors="coerce")
+    wrong = given.notna() & times.isna()
+    if wrong.any():
+        what = f"{int(wrong.sum())} value(s) of `{column}` are no numbers: {given[wrong].iloc[0]}"
+        return [Finding(subject, what, "fatal", int(wrong.sum()))]
+    back = int((times.groupby(runs.to_numpy(object)).diff() < 0).sum())
+    if back:
+        what = (
+            f"`{column}` goes back {back} time(s) within a run: was the table sorted? The rows "
+            "must be in the order of the volumes"
+        )
+        return [Finding(subject, what, "warning", back)]
+    return []
 
 
 def with_split(table: pd.DataFrame, rule: TestRule) -> pd.DataFrame:
@@ -112,13 +174,13 @@ def look_around(folder: Path) -> Found | None:
         return None
     kinds: dict[int, list[Path]] = {}
     for path in sorted(folder.iterdir()):
-        dimensions = _dimensions(path)
-        if dimensions:
-            kinds.setdefault(dimensions, []).append(path)
+        if path.name.endswith((".npy", *NIFTI)):
+            kinds.setdefault(_dimensions(path), []).append(path)
     series = (*kinds.get(2, ()), *kinds.get(4, ()))
     if not series:
         return None
-    return Found(tables[0], series, tuple(kinds.get(3, ())), tuple(kinds.get(1, ())))
+    unfit = tuple(_described(p) for p in kinds.get(0, ()))
+    return Found(tables[0], series, tuple(kinds.get(3, ())), tuple(kinds.get(1, ())), unfit)
 
 
 def belonging_to(subject: str, files: Sequence[Path], people: Iterable[str]) -> Path | None:
@@ -132,6 +194,16 @@ def belonging_to(subject: str, files: Sequence[Path], people: Iterable[str]) -> 
 
 def _named_after(path: Path, subject: str) -> bool:
     return path.name.split(".")[0] == subject or path.name.startswith(f"{subject}_")
+
+
+def _described(path: Path) -> str:
+    """Name an array or image that is no series, and say what it holds."""
+    if path.name.endswith(NIFTI):
+        import nibabel
+
+        return f"{path.name} (of the shape {nibabel.load(path).shape})"
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    return f"{path.name} ({array.dtype} of the shape {array.shape})"
 
 
 def _dimensions(path: Path) -> int:
