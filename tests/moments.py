@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import os
 import signal
@@ -14,7 +15,7 @@ class Moment:
     """When a process touches a file for the `count`-th time.
 
     `event` is one of Python's audit events ("open", "os.rename", ...); `path` a pattern that one
-    of the paths it names must match.
+    of the paths it names must match. With the signal 0 it meets a full disk there instead.
     """
 
     event: str
@@ -34,6 +35,8 @@ def stop_at(moment: Moment) -> None:
         paths = (os.fsdecode(a) for a in arguments if isinstance(a, str | bytes | os.PathLike))
         if any(fnmatch.fnmatch(path, moment.path) for path in paths):
             left -= 1
+            if left == 0 and moment.signal == 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             if left == 0:
                 os.kill(os.getpid(), moment.signal)
 

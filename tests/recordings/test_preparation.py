@@ -24,6 +24,7 @@ import sys
 sys.path[:0] = [sys.argv[1], sys.argv[2]]
 from moments import Moment, stop_at
 from toy_set import ToyReader
+from neuroalign.errors import NeuroalignError
 from neuroalign.recordings.preparation import prepare
 import os
 for n, line in enumerate(sys.stdin):
@@ -35,6 +36,8 @@ for n, line in enumerate(sys.stdin):
             prepare(ToyReader(), folder, out)
         except KeyboardInterrupt:
             os._exit(2)
+        except NeuroalignError as error:
+            os._exit(3 if "disk is full" in str(error) else 4)
         os._exit(0)
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
@@ -59,7 +62,7 @@ def test_every_number_arrives_beside_its_picture(toy: Path, tmp_path: Path) -> N
     recordings.verify_checksums()
 
 
-def test_killed_or_interrupted_anywhere_it_ends_the_same_to_the_last_byte(
+def test_killed_interrupted_or_short_of_disk_it_ends_the_same_to_the_last_byte(
     toy: Path, tmp_path: Path
 ) -> None:
     prepare(ToyReader(), toy, tmp_path / "whole")
@@ -81,13 +84,19 @@ def test_killed_or_interrupted_anywhere_it_ends_the_same_to_the_last_byte(
     )
     assert process.stdin is not None and process.stdout is not None
     for event, path, count in moments:
-        for number in (signal.SIGINT, signal.SIGKILL):
+        for number, expected_status in (
+            (signal.SIGINT, 2),
+            (signal.SIGKILL, -signal.SIGKILL),
+            (0, 3),
+        ):
+            if number == 0 and event != "open":
+                continue  # a disk is full where something is written
             out = tmp_path / "out"
             fields = (event, path, count, int(number), toy, out)
             process.stdin.write("\t".join(map(str, fields)) + "\n")
             process.stdin.flush()
             status = int(process.stdout.readline())
-            assert status == (2 if number == signal.SIGINT else -signal.SIGKILL), (event, path)
+            assert status == expected_status, (event, path)
             shutil.rmtree(out, ignore_errors=True)  # it may have been complete by then
             prepare(ToyReader(), toy, out)
             assert listing(out) == expected, (event, path, number)
