@@ -326,7 +326,7 @@ DAMAGES: tuple[Damage, ...] = (
            "refused", (TABLE, "the column(s) run twice")),
     Damage("the table was sorted by class",
            _table(lambda t: t.sort_values(["subject", "label"], kind="stable")),
-           "reported", ("p1", "4 run(s) lie in", "was it sorted?")),
+           "reported", ("p1", "4 run(s) lie in 20 pieces", "was it sorted")),
     Damage("onsets out of order", _onsets(lambda s: s[::-1].to_numpy()),
            "reported", ("p1", "`onset` goes back 56 time(s) within a run")),
     Damage("onsets with a decimal comma",

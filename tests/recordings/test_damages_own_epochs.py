@@ -9,6 +9,8 @@ import pytest
 
 from miniatures.damage import Damage, check
 from miniatures.damages_own_epochs import DAMAGES, OPTIONS, READER, write
+from miniatures.own_epochs import plant, write_file
+from neuroalign.recordings.preparation import prepare
 from neuroalign.recordings.readers.epochs import EpochsOptions
 
 
@@ -29,3 +31,18 @@ def test_damage(damage: Damage, miniature: Path, tmp_path: Path) -> None:
     shutil.copytree(miniature, folder)
     options = EpochsOptions(**OPTIONS | dict(damage.options))
     check(damage, READER, folder, tmp_path / "out", options)
+
+
+def test_numbers_of_pictures_are_the_same_names_beside_missing_ones(tmp_path: Path) -> None:
+    tmp_path.joinpath("set").mkdir()
+    for file in ("bob_1-epo.fif", "bob_2-epo.fif"):
+        own = plant("bob", file)
+        numbers = own.metadata["stimulus"].str[-1].astype(float)
+        if file == "bob_2-epo.fif":
+            numbers[:3] = None
+        else:
+            numbers = numbers.astype(int)
+        write_file(tmp_path / "set" / file, own.data, own.metadata.assign(stimulus=numbers))
+    options = EpochsOptions(**OPTIONS)
+    recordings = prepare(READER, tmp_path / "set", tmp_path / "out", options=options)
+    assert set(recordings.trials["stimulus"].dropna()) == set("012345")

@@ -318,7 +318,7 @@ def _trials(epochs: Any, columns: dict[str, str], run: str, path: Path) -> pd.Da
     names = {code: name for name, code in epochs.event_id.items()}
     table = pd.DataFrame(
         {
-            own: meta[given].astype("string").to_numpy(object)
+            own: _names(meta[given]).to_numpy(object)
             if given in meta
             else np.full(count, pd.NA, object)
             for own, given in columns.items()
@@ -339,6 +339,13 @@ def _trials(epochs: Any, columns: dict[str, str], run: str, path: Path) -> pd.Da
     onsets = (epochs.events[:, 0] - epochs.events[:, 0].min(initial=0)) / epochs.info["sfreq"]
     session = pd.Series(pd.NA, index=table.index, dtype="string")
     return table.assign(onset_s=onsets, run=run, session=session)
+
+
+def _names(column: pd.Series) -> pd.Series:
+    """Return text; whole numbers become floats beside missing values, but stay the same names."""
+    if column.dtype.kind == "f" and (column.dropna() % 1 == 0).all():
+        column = column.astype("Int64")
+    return column.astype("string")
 
 
 def _lacking(meta: pd.DataFrame, columns: dict[str, str]) -> str:

@@ -120,7 +120,8 @@ def odd_rows(table: pd.DataFrame) -> list[Finding]:
         if stretches > runs.nunique():
             what = (
                 f"its {runs.nunique()} run(s) lie in {stretches} pieces of the table: was it "
-                "sorted? The rows must be in the order of the volumes"
+                "sorted, or do runs of two sessions share a name? Rows must be in the order "
+                "of the volumes"
             )
             found.append(Finding(subject, what, "warning", len(rows)))
             continue
