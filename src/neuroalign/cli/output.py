@@ -24,13 +24,33 @@ def print_scores(scores: list[Any]) -> None:
         out_console.print(table)
 
 
-def say_prepared(recordings: Any) -> None:
-    """Say what was prepared, and what was left out and why."""
+_MOST_FINDINGS = 20
+
+
+def say_prepared(recordings: Any, *, findings: bool = True) -> None:
+    """Say what was prepared, what was left out and why, and what somebody should look at."""
     say(str(recordings))
     splits = recordings.trials.groupby(["subject", "split"]).size().unstack(fill_value=0)
     print_table(splits.reset_index())
     for dropped in recordings.info.dropped:
-        say(f"left out: {dropped.where}: {dropped.trials} trials: {dropped.reason}")
+        trials = "trial" if dropped.trials == 1 else "trials"
+        say(f"left out: {dropped.where}: {dropped.trials} {trials}: {dropped.reason}")
+    if findings:
+        _say_findings(recordings.path / "findings.tsv")
+
+
+def _say_findings(path: Path) -> None:
+    """Say what was found while preparing, warnings before notes, and where the rest of it is."""
+    if not path.is_file():
+        return
+    import pandas as pd
+
+    found = pd.read_csv(path, sep="\t", keep_default_na=False)
+    is_note = found["severity"] == "note"
+    for row in pd.concat([found[~is_note], found[is_note]]).head(_MOST_FINDINGS).itertuples():
+        say(f"{row.severity}: {row.where}: {row.what}")
+    if len(found) > _MOST_FINDINGS:
+        say(f"... and {len(found) - _MOST_FINDINGS} more: {path}")
 
 
 def say_answer(answer: Any, run: Path, as_json: bool, grid: Path | None) -> None:
@@ -67,9 +87,9 @@ def _described(table: Any, side: str) -> list[str]:
 
 def print_table(table: Any) -> None:
     """Print a data frame."""
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    shown = Table(*map(str, table.columns))
+    shown = Table(*(Column(str(name), overflow="fold") for name in table.columns))
     for row in table.itertuples(index=False):
         shown.add_row(*(_cell(value) for value in row))
     out_console.print(shown)

@@ -68,7 +68,7 @@ def split_command(
         one_picture=copies,
         overwrite=overwrite,
     )
-    say_prepared(recordings)
+    say_prepared(recordings, findings=False)
     for step in recordings.info.steps[-2:]:
         if step.fitted_on:
             say(f"{step.name}: fitted again on {step.fitted_on}")
