@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from io import StringIO
 from typing import Literal, get_args
@@ -16,6 +17,7 @@ from neuroalign.errors import NeuroalignError
 
 Format = Literal["text", "markdown", "latex", "csv", "json"]
 _TEXT_WIDTH = 160
+_FEW_COLUMNS = 6
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -60,9 +62,13 @@ def format_table(table: pd.DataFrame, form: str, *, title: str = "") -> str:
 
 def text_table(table: pd.DataFrame, title: str = "") -> Table:
     """Return a table for a rich console."""
+    if len(table.columns) > _FEW_COLUMNS:  # intervals below their scores, never cut off
+        table = table.map(lambda cell: re.sub(r" (\(\S+\.\.\S+\))", r"\n\1", str(cell)))
     drawn = Table(title=title or None, title_justify="left", show_lines=_has_lines(table))
     for place, column in enumerate(table.columns):
-        drawn.add_column(Text(str(column)), justify="left" if place == 0 else "right")
+        whole = any("\n(" in str(cell) for cell in table[column])
+        justify: Literal["left", "right"] = "left" if place == 0 else "right"
+        drawn.add_column(Text(str(column)), justify=justify, no_wrap=whole, overflow="fold")
     for row in table.itertuples(index=False):
         drawn.add_row(*(Text(str(cell)) for cell in row))  # Text: a name may hold [brackets]
     return drawn
