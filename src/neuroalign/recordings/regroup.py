@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -181,9 +182,9 @@ def _named(groups: pd.Series, by: SplitBy, test: Sequence[str], where: str) -> s
     chosen: set[str] = set()
     for name in test:
         if by in _OF_A_PERSON:
-            wanted = {name} if "-" in name else {f"{'run' if by == 'run' else 'ses'}-{name}"}
-            parts = set(name.split("_")) if "_" in name else wanted
-            fitting = {g for g in known if g == name or parts <= set(_parts(g))}
+            wanted = [name] if "-" in name else [f"{'run' if by == 'run' else 'ses'}-{name}"]
+            parts = {_unpadded(p) for p in (name.split("_") if "_" in name else wanted)}
+            fitting = {g for g in known if g == name or parts <= set(map(_unpadded, _parts(g)))}
         else:
             fitting = {name} & set(known)
         if not fitting:
@@ -194,6 +195,11 @@ def _named(groups: pd.Series, by: SplitBy, test: Sequence[str], where: str) -> s
             )
         chosen |= fitting
     return chosen
+
+
+def _unpadded(part: str) -> str:
+    """Return `run-3` for `run-03`."""
+    return re.sub(r"^(run|ses)-0+(?=\d+$)", r"\1-", part)
 
 
 def _parts(group: str) -> list[str]:
