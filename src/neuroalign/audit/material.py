@@ -77,6 +77,11 @@ def open_material(path: str | Path) -> Material:
         return Material(str(path), {modality: recordings}, {modality: trials})
     if path.is_file():
         return _of_recipe(str(path), load_recipe(path), None)
+    if not (path / "recipe.yaml").is_file():
+        raise NeuroalignError(
+            f"{path} is no run folder, no recipe (YAML) and no folder of recordings. Give one that "
+            "`neuroalign train` or `neuroalign prepare` wrote."
+        )
     run = Run(path)
     finished = (path / "run.json").is_file()
     return _of_recipe(str(path), run.recipe, run if finished else None)

@@ -75,7 +75,7 @@ def fetch_command(
     from neuroalign.recordings.readers import load_reader
 
     card = load_reader(name).card
-    say(f"{card.title}: {card.licence}")
+    say(f"{card.title}. Licence: {card.licence}")
     selection = select_files(card, subjects=listed(subjects), only=only)
     if selection.files:
         left = missing_bytes(selection.files, out)

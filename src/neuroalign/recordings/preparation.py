@@ -122,9 +122,13 @@ def refuse_fatal(findings: Sequence[Finding], reader: Reader) -> None:
     lines = [f"  {f.where}: {f.what}" for f in fatal[:_MOST_SHOWN]]
     if len(fatal) > _MOST_SHOWN:
         lines.append(f"  ... and {len(fatal) - _MOST_SHOWN} more (`neuroalign doctor` lists all)")
+    partial = ", or take what is there of it (--incomplete)" * (
+        "incomplete" in reader.options.model_fields
+    )
     raise NeuroalignError(
         f"{reader.card.title} cannot be prepared as it lies there:\n" + "\n".join(lines) + "\n"
-        "Put these files right, or leave those people out (--subjects). Nothing was written."
+        "Put these files right, give the data set's top folder if this is another one, or leave "
+        f"those people out (--subjects){partial}. Nothing was written."
     )
 
 

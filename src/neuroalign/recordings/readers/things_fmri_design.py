@@ -195,8 +195,9 @@ def check_trials(
         runs = trials.loc[here, "run"].value_counts()
         expected = published.trials / published.runs
         if len(runs) != published.runs or (runs != expected).any():
+            of = f" of {_some(sorted(set(runs)))} trials" if len(runs) else ""
             add(
-                f"session {session} has {len(runs)} run(s) of {_some(sorted(set(runs)))} trials, "
+                f"session {session} has {len(runs)} run(s){of}, "
                 f"published are {published.runs} of {expected:g}",
                 len(runs),
                 "warning",
