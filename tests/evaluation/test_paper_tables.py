@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from io import StringIO
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from neuroalign.evaluation.paper import PAPER_COLUMN
 from neuroalign.evaluation.paper_tables import (
@@ -15,7 +17,7 @@ from neuroalign.evaluation.paper_tables import (
     encoding_table,
 )
 from neuroalign.evaluation.scores import Score
-from neuroalign.evaluation.table_formats import format_table
+from neuroalign.evaluation.table_formats import format_table, text_table
 
 THEIRS = {"eeg": "imagenet-eeg", "meg": "things-meg", "fmri": "nsd"}
 
@@ -110,3 +112,11 @@ def test_latex_is_balanced() -> None:
     assert bare.count("{") == bare.count("}")
     for name in ("table", "tabular"):
         assert written.count(rf"\begin{{{name}}}") == written.count(rf"\end{{{name}}}")
+
+
+def test_intervals_stay_whole_in_a_narrow_terminal() -> None:
+    console = Console(width=130, file=StringIO(), record=True)
+    console.print(text_table(decoding_table(EEG, THEIRS, {"eeg": 40})))
+    shown = console.export_text()
+    assert "(0.210..0.410)" in shown
+    assert "…" not in shown

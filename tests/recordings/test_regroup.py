@@ -91,6 +91,9 @@ def test_groups_are_held_out_by_name() -> None:
         ("2", "2"),
     }
     assert held_out(regroup(table, "run", test=["2"]), "session", "run") == {("1", "2"), ("2", "2")}
+    padded = table.assign(run="0" + table["run"])
+    assert held_out(regroup(padded, "run", test=["2"]), "run") == {("02",)}
+    assert held_out(regroup(padded, "run", test=["run-02"]), "run") == {("02",)}
     one = regroup(table, "run", test=["sub_a_ses-2_run-1"])
     assert held_out(one, "subject", "session", "run") == {("sub_a", "2", "1")}
     assert held_out(regroup(table, "session", test=["2"]), "session") == {("2",)}

@@ -86,6 +86,8 @@ def fetch_command(
     fetch(card, selection, out, accept_licence=accept_licence)
     if selection.files:
         say(f"Next: neuroalign doctor {out}")
+    if not selection.files and not selection.steps:
+        say("There is nothing to download: these are recordings of your own.")
     if selection.steps:
         say("To be done by hand:")
         for number, step in enumerate(selection.steps, start=1):
