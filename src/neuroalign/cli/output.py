@@ -12,8 +12,11 @@ from rich.console import Console
 from rich.markup import escape
 
 # Into a file or pipe there is no terminal's width to keep to; tables need about this much.
-out_console = Console(width=None if sys.stdout.isatty() else 130)
+_TABLE_WIDTH = 130
+out_console = Console(width=None if sys.stdout.isatty() else _TABLE_WIDTH)
 err_console = Console(stderr=True)
+# Scores are whole in a narrow terminal too: lines that are too long go on in the next.
+score_console = Console(width=max(_TABLE_WIDTH, out_console.width))
 
 
 def print_scores(scores: list[Any]) -> None:
@@ -21,7 +24,7 @@ def print_scores(scores: list[Any]) -> None:
     from neuroalign.evaluation.side_by_side import side_by_side
 
     for table in side_by_side(scores):
-        out_console.print(table)
+        score_console.print(table)
 
 
 _MOST_FINDINGS = 20

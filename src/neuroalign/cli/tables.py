@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from neuroalign.cli.arguments import RunFolder
-from neuroalign.cli.output import err_console, out_console, say
+from neuroalign.cli.output import err_console, say, score_console
 
 
 class TableFormat(StrEnum):
@@ -48,7 +48,7 @@ def matrix_command(
     if form is TableFormat.json:
         sys.stdout.write(json.dumps(found.as_json(), indent=2) + "\n")
     elif form is TableFormat.text:
-        out_console.print(text_table(table, title))
+        score_console.print(text_table(table, title))
     else:
         sys.stdout.write(format_table(table, form.value, title=title))
     say(
@@ -81,6 +81,6 @@ def tables_command(
         return
     for title, table in found.items():
         if form is TableFormat.text:
-            out_console.print(text_table(table, title))
+            score_console.print(text_table(table, title))
         else:
             sys.stdout.write(format_table(table, form.value, title=title) + "\n")
