@@ -122,3 +122,9 @@ def test_the_command_prints_a_table_or_json(
     assert neuroalign("compare", lab.run, other, "--json") == 0
     rows = json.loads(capsys.readouterr().out)["differences"]
     assert {r["subject"] for r in rows} > {"all"}
+
+
+def test_a_run_is_not_compared_with_itself(lab: Laboratory) -> None:
+    again = lab.run.parent / "." / lab.run.name
+    with pytest.raises(NeuroalignError, match="compared with itself"):
+        compare_runs(lab.run, again)

@@ -104,6 +104,10 @@ def compare_runs(
     """
     protocol = protocol or load_protocol()
     paths = (Path(ours), Path(theirs))
+    if paths[0].resolve() == paths[1].resolve():
+        raise NeuroalignError(
+            f"{paths[0]} is compared with itself: no difference can come of it. Give two runs."
+        )
     names = _called(paths)
     sides = [restrict(load_stored(p / "evaluation"), protocol) for p in paths]
     steps = [{_name(s): s for s in steps_of(stored, protocol)} for stored in sides]

@@ -66,7 +66,7 @@ def test_every_number_arrives_beside_its_picture(tmp_path: Path) -> None:
     reasons = pd.read_csv(tmp_path / "out" / "dropped.tsv", sep="\t")
     assert reasons["trials"].tolist() == [2, 1]
     assert "fewer than 450 or more than 600" in reasons["reason"][0]
-    assert (table["repetition"] == 0).all()
+    assert (table["repetition"] == 1).all()
     assert recordings.info.tmin == 0.02
     assert recordings.info.sfreq == 1000
     test = set(table.loc[table["split"] == "test", "stimulus"])

@@ -50,7 +50,7 @@ def check_numbers(
             repeats = data.shape[1]
             table = own.trials
             assert table["stimulus"].tolist() == list(np.repeat(planted.pictures[kind], repeats))
-            assert table["repetition"].tolist() == list(range(repeats)) * data.shape[0]
+            assert table["repetition"].tolist() == list(range(1, repeats + 1)) * data.shape[0]
             concepts = [n.rpartition("_")[0] for n in table["stimulus"]]
             assert table["label"].tolist() == concepts
         train = found["training"][1]

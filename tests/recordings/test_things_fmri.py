@@ -102,7 +102,7 @@ def test_every_number_arrives_beside_its_picture(
         assert table["run"].tolist() == shown["run"].map("{:02d}".format).tolist()
         if form == "tables":
             assert table["trial"].tolist() == shown["trial"].tolist() == sorted(rows)
-        expected = [r - 1 if t == "test" else 0 for t, r in zip(
+        expected = [r if t == "test" else 1 for t, r in zip(
             shown["trial_type"], shown["session"], strict=True
         )]  # fmt: skip
         assert table["repetition"].tolist() == expected

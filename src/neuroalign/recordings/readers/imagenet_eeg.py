@@ -220,7 +220,7 @@ class ImageNetEegReader(Reader):
         for part in parts:
             trials = part.trials.copy()
             trials["split"] = trials["split"].replace("val", "train")
-            trials["repetition"] = trials.groupby("stimulus").cumcount()
+            trials["repetition"] = trials.groupby("stimulus").cumcount() + 1
             people[part.part.subject] = (replace(part, trials=trials),)
             for side in ("train", "test"):
                 if not (trials["split"] == side).any():

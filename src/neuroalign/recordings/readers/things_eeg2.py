@@ -181,7 +181,7 @@ class ThingsEeg2Reader(Reader):
         people: dict[str, tuple[StagedPart, ...]] = {}
         for part in parts:
             trials = part.trials.copy()
-            trials["repetition"] = trials.groupby("stimulus").cumcount()
+            trials["repetition"] = trials.groupby("stimulus").cumcount() + 1
             own = people.get(part.part.subject, ())
             people[part.part.subject] = (*own, replace(part, trials=trials))
         for subject, own in people.items():
@@ -296,7 +296,7 @@ def _whitening(parts: Sequence[StagedPart]) -> npt.NDArray[np.float64]:
 
 def _rows(part: StagedPart) -> int:
     """Return how many trials make a block: all repeats of some pictures."""
-    repeats = int(part.trials["repetition"].max()) + 1
+    repeats = int(part.trials["repetition"].max())
     return repeats * max(1, _BLOCK_BYTES // (8 * repeats * int(np.prod(part.feature_shape))))
 
 

@@ -277,7 +277,7 @@ def _settle_person(
             reason = "zero-shot: a training picture of a concept of the test set"
             dropped.append(Dropped(where=subject, trials=int(seen.sum()), reason=reason))
         trials = trials[~seen]
-    trials["repetition"] = trials.groupby("stimulus").cumcount()
+    trials["repetition"] = trials.groupby("stimulus").cumcount() + 1
     for column in ("session", "run"):
         trials[column] = trials[column].map("{:02d}".format)
     lost = int((~_usable(parts)).sum())
