@@ -32,11 +32,8 @@ def atomic_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
         `out` exists and `overwrite` is false; or the disk is full or not writable.
     """
     out = Path(out)
-    if out.exists() and not overwrite and (out.is_file() or any(out.iterdir())):
-        raise NeuroalignError(
-            f"{out} already exists, and what is there is never overwritten unasked. "
-            "Choose another output folder, or pass --overwrite to replace it."
-        )
+    if not overwrite:
+        refuse_existing(out)
     with _explained(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
@@ -47,6 +44,15 @@ def atomic_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
             move_into_place(partial, out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def refuse_existing(out: Path) -> None:
+    """Raise NeuroalignError if `out` is a file, or a folder that holds something."""
+    if out.exists() and (out.is_file() or any(out.iterdir())):
+        raise NeuroalignError(
+            f"{out} already exists, and what is there is never overwritten unasked. "
+            "Choose another output folder, or pass --overwrite to replace it."
+        )
 
 
 def move_into_place(partial: Path, out: Path) -> None:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from neuroalign.evaluation.paper import PAPER_COLUMN, published
 from neuroalign.evaluation.scores import Score, score_table
+from neuroalign.evaluation.table_formats import format_table
 
 #: What a metric is called in a table for reading.
 METRIC_NAMES = {
@@ -125,13 +126,7 @@ def rich_table(scores: Sequence[Score], *, paper: bool = False, title: str | Non
 
 def to_markdown(scores: Sequence[Score], *, paper: bool = False) -> str:
     """Return the display table in Markdown."""
-    table = display_table(scores, paper=paper)
-    lines = ["| " + " | ".join(table.columns) + " |", "|" + " --- |" * len(table.columns)]
-    lines += [
-        "| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |"
-        for row in table.itertuples(index=False)
-    ]
-    return "\n".join(lines) + "\n"
+    return format_table(display_table(scores, paper=paper), "markdown")
 
 
 def to_csv(scores: Sequence[Score]) -> str:

@@ -24,7 +24,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from neuroalign.errors import NeuroalignError
-from neuroalign.files import atomic_folder, move_into_place, remove_partials
+from neuroalign.files import atomic_folder, move_into_place, refuse_existing, remove_partials
 from neuroalign.progress import bar
 from neuroalign.recordings.container import Recordings
 from neuroalign.recordings.damage import damage_explained
@@ -88,11 +88,8 @@ def prepare(
         another process prepares it.
     """
     out, chosen = Path(out), options or reader.options()
-    if out.exists() and not overwrite and (out.is_file() or any(out.iterdir())):
-        raise NeuroalignError(
-            f"{out} already exists, and what is there is never overwritten unasked. "
-            "Choose another output folder, or pass --overwrite to replace it."
-        )
+    if not overwrite:
+        refuse_existing(out)
     with damage_explained("planning", str(folder), reader.card.name):
         plan = reader.plan(Path(folder), chosen, subjects)
     refuse_fatal(plan.findings, reader)
