@@ -49,23 +49,50 @@ def test_interval_is_as_wide_as_new_recordings_make_it() -> None:
     assert abs(np.mean(estimates) / truth - 1) < 0.15
 
 
-def test_encoding_by_class_is_sampled_by_recording() -> None:
-    rng = np.random.default_rng(2)
-    scores, ids = _drawn(rng, 200)
-    scores = np.repeat(scores, 40, axis=0)  # forty pictures of a class that ask the same
-    missing = pd.array([pd.NA] * 80, "string")
+def _encoding(
+    scores: np.ndarray, ids: np.ndarray, **columns: object
+) -> tuple[np.ndarray, pd.DataFrame, pd.DataFrame]:
+    """Return an encoding by class: forty pictures of either class that ask the same."""
     names = np.array(["face", "house"])
+    missing = pd.array([pd.NA] * 80, "string")
     queries = pd.DataFrame(
         {"stimulus": missing, "label": names[np.repeat([0, 1], 40)], "subject": missing}
     )
     gallery = pd.DataFrame(
         {
-            "stimulus": pd.array([pd.NA] * 200, "string"),
+            "stimulus": pd.array([pd.NA] * len(ids), "string"),
             "label": names[ids],
             "subject": "sub-01",
+            **columns,
         }
     )
-    found = query_values(scores, queries, gallery)["two_way_embedding"]
+    return np.repeat(scores, 40, axis=0), queries, gallery
+
+
+def test_what_a_perfect_encoding_says_hangs_on_the_blocks_of_the_recordings() -> None:
+    ids = np.repeat([0, 1], 30)
+    scores = np.stack([1.0 - ids, 1.0 * ids])
+    question = _encoding(scores, ids, session="1", run="1", block=np.repeat(np.arange(6), 10))
+    found = query_values(*question)
+    interval = found["two_way_embedding"].interval()
+    assert interval.value == interval.high == 1
+    # six of six, exactly: with 0.025 in the lower tail
+    assert 0.53 < interval.low < 0.025 ** (1 / 6)
+
+
+def test_pictures_of_a_class_are_one_question() -> None:
+    scores, ids = _drawn(np.random.default_rng(5), 60)
+    found = query_values(*_encoding(scores, ids))
+    assert set(found) > {"two_way_embedding", "class_top1"}
+    for metric, values in found.items():
+        if metric != "two_way_embedding":
+            assert sorted(set(values.clusters)) == ["face", "house"], metric
+            assert values.interval().n_clusters == 2
+
+
+def test_encoding_by_class_is_sampled_by_recording() -> None:
+    scores, ids = _drawn(np.random.default_rng(2), 200)
+    found = query_values(*_encoding(scores, ids))["two_way_embedding"]
     interval = found.interval()
     assert len(found.values) == 80 and found.n_gallery == 200
     assert interval.high - interval.low > 0.05  # over pictures alone it would be zero

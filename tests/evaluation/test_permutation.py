@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.stats import kstest, permutation_test
 
-from neuroalign.evaluation.bootstrap import Sample
 from neuroalign.evaluation.correction import corrected
 from neuroalign.evaluation.permutation import p_value, paired_p_value, relabelling
 from neuroalign.evaluation.scores import Score
+from neuroalign.evaluation.spread import Sample
 
 
 def test_a_p_value_is_never_zero_and_ties_count():

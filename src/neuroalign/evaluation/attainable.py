@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from neuroalign.evaluation.bootstrap import Interval, Sample, share_interval, share_of_intervals
+from neuroalign.evaluation.bootstrap import Interval, share_interval, share_of_intervals
 from neuroalign.evaluation.per_query import QueryValues
 from neuroalign.evaluation.scores import Score
+from neuroalign.evaluation.spread import Sample
 
 _SAME = ("task", "source", "target", "metric", "subject", "items")
 

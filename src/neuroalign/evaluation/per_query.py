@@ -16,7 +16,7 @@ from neuroalign.evaluation.metrics import balanced_weights
 from neuroalign.evaluation.ranks import Values
 
 Codes = npt.NDArray[np.int64]
-_SHARE_OR_DIFFERENCE = (-1.0, 1.0)
+_DIFFERENCE = (-1.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,17 +26,13 @@ class GalleryValues:
     values: Values
     clusters: npt.NDArray[Any]
 
-    def interval(self, *, n_boot: int, seed: int) -> Interval:
-        """Return the interval that drawing candidates again gives.
-
-        No width where no candidate stands out: the score then hangs on the queries alone.
-        """
-        mean = float(self.values.mean())
-        if np.ptp(self.values) < 1e-12:
-            return Interval(mean, mean, mean, len(np.unique(self.clusters)))
-        return bootstrap_interval(
-            self.values, self.clusters, n_boot=n_boot, bounds=_SHARE_OR_DIFFERENCE, seed=seed
-        )
+    def interval(
+        self, *, n_boot: int, seed: int, bounds: tuple[float, float] = (0.0, 1.0)
+    ) -> Interval:
+        """Return the interval that drawing candidates again gives; `bounds` are the score's."""
+        # What a candidate contributes is a sum of many terms: equal but for its last digits.
+        values = np.round(self.values, 12)
+        return bootstrap_interval(values, self.clusters, n_boot=n_boot, bounds=bounds, seed=seed)
 
 
 def widened(one: Interval, other: Interval) -> Interval:
@@ -160,7 +156,7 @@ def compare(
         return difference
     mine, other = ours.gallery, theirs.gallery
     gallery = GalleryValues(mine.values - other.values, mine.clusters)
-    return widened(difference, gallery.interval(n_boot=n_boot, seed=seed))
+    return widened(difference, gallery.interval(n_boot=n_boot, seed=seed, bounds=_DIFFERENCE))
 
 
 def joined(parts: Mapping[str, QueryValues], n_queries: int, *, by_person: bool) -> QueryValues:

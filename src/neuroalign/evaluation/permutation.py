@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from neuroalign.evaluation.bootstrap import Sample
+from neuroalign.evaluation.spread import Sample
 
 Codes = npt.NDArray[np.int64]
 _TIED = 1e-9

@@ -152,9 +152,9 @@ def query_values(
         retrieved = _first_retrieved(queries, gallery, items, classes, pictures, asked)
     # Recordings of a class are a sample of what that class can call forth: where only classes are
     # known, a score over many queries still hangs on which recordings happen to be candidates.
-    sampled = gallery["subject"].notna().all() and "two_way_embedding" in wanted
+    sampled = gallery["subject"].notna().all() and by_item is None
     by_recording = None
-    if sampled and by_item is None and classes is not None and by_class is not None:
+    if sampled and "two_way_embedding" in wanted and classes is not None and by_class is not None:
         by_recording = GalleryInfluence(classes[1])
 
     passes = [p for p in passes if p.right is not None and (p.functions or p.keep)]
@@ -191,6 +191,12 @@ def query_values(
         over = "" if items is not None else "over classes (mean picture embeddings)"
         every = np.ones(n_queries, bool)
         found.add("two_way_retrieved", retrieved.values(), retrieved.chance(), every, over)
+    if sampled and classes is not None and queries["subject"].isna().all():
+        # Each picture of a class asks much the same: what is drawn again is the class.
+        names = queries["label"].map(str).to_numpy(str)
+        for metric, score in found.metrics.items():
+            if score.gallery is None:
+                found.metrics[metric] = replace(score, clusters=names[score.positions])
     if not found.metrics:
         raise NeuroalignError(
             "No metric can be computed: queries and candidates share neither a picture nor a "

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from neuroalign.evaluation.bootstrap import Sample
 from neuroalign.evaluation.pairs import PairScores
 from neuroalign.evaluation.per_query import QueryValues
 from neuroalign.evaluation.permutation import p_value, paired_p_value
 from neuroalign.evaluation.queries import Asked
 from neuroalign.evaluation.ranks import Values
 from neuroalign.evaluation.shuffled import shuffled_scores
+from neuroalign.evaluation.spread import Sample
 from neuroalign.retrieval.embeddings import Embeddings
 
 Masks = dict[str, npt.NDArray[np.bool_]]
