@@ -89,8 +89,8 @@ def test_align_of_the_run_holds_unless_a_modality_has_its_own():
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
-        ("colour", "red", "colour: Extra inputs are not permitted"),
-        ("training.epoch", 3, "training.epoch: Extra inputs"),
+        ("colour", "red", "colour: there is no such field; there are seed, align, "),
+        ("training.epoch", 3, "training.epoch: there is no such field; did you mean `epochs`"),
         ("training.epochs", "three", "training.epochs: .*integer.*'three'"),
         ("training.epochs", -1, "training.epochs: .*greater than or equal to 0"),
         ("training.batch_size", 1, "training.batch_size: .*greater than 1"),
@@ -104,18 +104,24 @@ def test_align_of_the_run_holds_unless_a_modality_has_its_own():
         ("start.shares", [], "start.shares"),
         ("start.kind", "lasso", "start.kind"),
         ("space.components", [0], "space.components.0"),
+        ("space.components", 16, "space.components: has to be a list.*16"),
         ("space.power", [-0.5], "space.power.0"),
         ("validation.by", "subject", "validation.by: .*'stimulus', 'run' or 'block'"),
         ("validation.fraction", 1.0, "validation.fraction"),
         ("seed", -1, "seed"),
+        ("seed", 2**32, "seed: .*less than 4294967296"),
         ("name", "a/b", "name: .*folder name"),
         ("name", "..", "name: .*folder name"),
         ("name", "", "name"),
         ("modalities", {}, "modalities: .*at least 1"),
         ("modalities.ecog", {"recordings": "x"}, "modalities.ecog.*'eeg', 'meg' or 'fmri'"),
-        ("modalities.meg", {}, "modalities.meg.recordings: Field required"),
-        ("modalities.fmri.architecture", {"hiden": 3}, "modalities.fmri.architecture: hiden"),
-        ("modalities.fmri.architecture", {"depth": -1}, "fmri.architecture: depth: .*0"),
+        ("modalities.meg", {}, "modalities.meg.recordings: has to be given"),
+        ("modalities.meg", "data/meg", "modalities.meg: has to hold `field: value` lines .*data"),
+        ("modalities.fmri.recording", "x", "fmri.recording: .*did you mean `recordings`"),
+        ("modalities.fmri.test_items", [], "modalities.fmri.test_items: .*at least 1"),
+        ("architectures.fmri.hiden", 3, "architectures.fmri.hiden: .*did you mean `hidden`"),
+        ("modalities.fmri.architecture", {"hiden": 3}, "fmri.architecture.hiden: .*mean `hidden`"),
+        ("modalities.fmri.architecture", {"depth": -1}, "fmri.architecture.depth: .*0"),
         (
             "modalities.fmri.architecture",
             {"alignment": "spatial"},
@@ -134,7 +140,7 @@ def test_an_error_names_the_field_what_was_found_and_what_is_accepted(field, val
 def test_a_missing_field_is_named_with_the_file(tmp_path, field):
     path = tmp_path / "study.yaml"
     path.write_text(yaml.safe_dump({k: v for k, v in MINIMAL.items() if k != field}))
-    with pytest.raises(NeuroalignError, match=rf"study\.yaml.*\n  {field}: Field required"):
+    with pytest.raises(NeuroalignError, match=rf"study\.yaml.*\n  {field}: has to be given"):
         load_recipe(path)
 
 
@@ -152,12 +158,14 @@ def test_all_faults_are_told_at_once():
         ("name: [unclosed", "not a readable YAML file"),
         ("- a\n- list\n", "must hold `field: value` lines"),
         ("", "must hold `field: value` lines"),
+        ("training: {epochs: 3}\nseed: 1\ntraining: {clip: 1}", "`training` stands there twice"),
+        ("training: {epochs: 3, clip: 1, epochs: 4}", "`epochs` stands there twice"),
     ],
 )
 def test_a_file_that_is_no_recipe(tmp_path, content, said):
     path = tmp_path / "study.yaml"
     path.write_text(content)
-    with pytest.raises(NeuroalignError, match=rf"study\.yaml.*{said}"):
+    with pytest.raises(NeuroalignError, match=rf"(?s)study\.yaml.*{said}"):
         load_recipe(path)
 
 
@@ -186,6 +194,32 @@ def test_paths_are_relative_to_the_file(tmp_path, monkeypatch):
     assert recipe.pictures == str(root / "studies" / "pictures")
     assert recipe.modalities["fmri"].recordings == root / "data" / "fmri"
     assert str(recipe.modalities["eeg"].recordings) == "/abs"
+
+
+def test_what_several_blocks_have_in_common_may_be_stated_once(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        "name: study\npictures: shipped\nencoder: offline\nmodalities:\n"
+        "  eeg: &usual {recordings: data/eeg, test_items: [trials]}\n"
+        "  meg: {<<: *usual, recordings: data/meg}\n"
+    )
+    recipe = load_recipe(path)
+    assert recipe.modalities["meg"].test_items == ("trials",)
+    assert recipe.modalities["meg"].recordings == (tmp_path / "data" / "meg").resolve()
+
+
+def test_a_model_in_a_folder_and_a_home_are_paths_and_a_name_on_the_hub_is_not(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    path = tmp_path / "recipe.yaml"
+    for encoder, expected in [
+        ("hf:./models/clip", f"hf:{tmp_path.resolve()}/models/clip"),
+        ("hf:lab/model", "hf:lab/model"),
+    ]:
+        path.write_text(yaml.safe_dump(MINIMAL | {"encoder": encoder, "pictures": "~/pictures"}))
+        assert load_recipe(path).encoder == expected
+        assert load_recipe(path).pictures == str((tmp_path / "home" / "pictures").resolve())
 
 
 def test_the_shipped_pictures_are_no_path(tmp_path):

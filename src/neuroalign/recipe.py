@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from neuroalign.errors import NeuroalignError
+from neuroalign.faults import faults
 from neuroalign.models.alignment import AlignMode
 from neuroalign.models.module import Architecture
 from neuroalign.recordings.container import Modality
@@ -100,7 +101,7 @@ class ModalityRecipe(_Part):
 
     recordings: Path
     architecture: dict[str, Any] = {}
-    test_items: tuple[str, ...] = ("repeats", "trials")
+    test_items: tuple[str, ...] = Field(("repeats", "trials"), min_length=1)
 
 
 class FitRecipe(_Part):
@@ -112,7 +113,7 @@ class FitRecipe(_Part):
         towards an arbitrary code vector, since the picture set holds none of them
     """
 
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
     align: AlignMode = "trained"
     space: SpaceRecipe
     start: StartRecipe
@@ -156,10 +157,8 @@ class Recipe(FitRecipe):
             try:
                 self.architecture(modality)
             except ValidationError as error:
-                faults = "; ".join(
-                    ": ".join([*map(str, e["loc"]), e["msg"]]) for e in error.errors()
-                )
-                raise ValueError(f"modalities.{modality}.architecture: {faults}") from error
+                lines = faults(error, Architecture, under=f"modalities.{modality}.architecture")
+                raise ValueError("\n  ".join(lines)) from error
         return self
 
     def architecture(self, modality: Modality) -> Architecture:
@@ -208,27 +207,49 @@ def load_recipe(path: str | Path) -> Recipe:
     Raises
     ------
     NeuroalignError
-        The file is missing, is not YAML, or a field is unknown, missing or out of range.
+        The file is missing, is not YAML, or a field is unknown, missing, given twice or out of
+        range.
     """
     path = Path(path)
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.load(path.read_text("utf-8"), _Loader)
     except FileNotFoundError as error:
         raise NeuroalignError(f"There is no recipe at {path}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError, IsADirectoryError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise NeuroalignError(f"{path} is not a readable YAML file: {error}") from error
     if not isinstance(content, dict):
         raise NeuroalignError(f"{path} must hold `field: value` lines.")
     recipe = make_recipe(content, str(path))
     base = path.resolve().parent
+
+    def absolute(stated: str | Path) -> Path:
+        return (base / Path(stated).expanduser()).resolve()
+
     modalities = {
-        m: part.model_copy(update={"recordings": (base / part.recordings).resolve()})
+        m: part.model_copy(update={"recordings": absolute(part.recordings)})
         for m, part in recipe.modalities.items()
     }
-    pictures = recipe.pictures
+    pictures, encoder = recipe.pictures, recipe.encoder
     if pictures != "shipped":
-        pictures = str((base / pictures).resolve())
-    return recipe.model_copy(update={"modalities": modalities, "pictures": pictures})
+        pictures = str(absolute(pictures))
+    if encoder.startswith(("hf:.", "hf:~")):  # a model's folder, and no name on the hub
+        encoder = f"hf:{absolute(encoder.removeprefix('hf:'))}"
+    changes = {"modalities": modalities, "pictures": pictures, "encoder": encoder}
+    return recipe.model_copy(update=changes)
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a field that stands twice, of which YAML would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: list[Any] = []
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"`{key.value}` stands there twice", key.start_mark
+                )
+            seen.append(key.value)
+        return dict(super().construct_mapping(node, deep))
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -248,8 +269,5 @@ def _validated(model: type[T], content: Mapping[str, Any], where: str) -> T:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        lines = [
-            f"  {'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']} (got {e['input']!r:.80})"
-            for e in error.errors()
-        ]
-        raise NeuroalignError(f"{where} is not a valid recipe:\n" + "\n".join(lines)) from error
+        lines = "\n  ".join(faults(error, model))
+        raise NeuroalignError(f"{where} is not a valid recipe:\n  {lines}") from error

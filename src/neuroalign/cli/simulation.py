@@ -74,6 +74,7 @@ def _simulation(modality: Modality, settings: list[str] | None) -> Any:
     import yaml
     from pydantic import ValidationError
 
+    from neuroalign.faults import faults
     from neuroalign.simulation.config import SimulationConfig
 
     fields: dict[str, Any] = {"modality": modality.value}
@@ -85,4 +86,5 @@ def _simulation(modality: Modality, settings: list[str] | None) -> Any:
     try:
         return SimulationConfig(**fields)
     except ValidationError as error:
-        raise NeuroalignError(f"These settings do not make a simulation: {error}") from error
+        lines = "\n  ".join(faults(error, SimulationConfig))
+        raise NeuroalignError(f"These settings do not make a simulation:\n  {lines}") from error

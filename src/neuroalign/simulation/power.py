@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.metrics import two_way
+from neuroalign.faults import faults
 from neuroalign.recordings.container import Recordings
 from neuroalign.retrieval.embeddings import Embeddings
 from neuroalign.simulation.config import SimulationConfig
@@ -137,11 +138,10 @@ def _changed(config: SimulationConfig, vary: str, value: float, seed: int) -> Si
     try:
         return SimulationConfig(**{**config.model_dump(), **change, "seed": seed})
     except ValidationError as error:
-        reason = error.errors()[0]["msg"]
         raise NeuroalignError(
-            f"A power analysis cannot set {vary!r} to {value!r}: {reason}. Vary "
-            "a number in the config, such as 'subjects', 'training_pictures', "
-            "'training_repeats', 'test_repeats' or 'snr'."
+            f"A power analysis cannot set {vary!r} to {value!r}:\n  "
+            + "\n  ".join(faults(error, SimulationConfig))
+            + "\nVary a number in the config, such as 'subjects', 'training_pictures', 'training_repeats', 'test_repeats' or 'snr'."
         ) from error
 
 
