@@ -1,7 +1,8 @@
 """Which ceilings a run has, and which of them stands beside a score.
 
 The first that exists: the ideal observer, which is exact (simulated recordings); the person's own
-repeats; other people. The others are rows of the table too.
+repeats; other people; and where pictures do not come back, the person's own class; other people by
+class. The others are rows of the table too.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ import numpy as np
 
 from neuroalign.assess.ideal import ideal_ceilings
 from neuroalign.assess.scored_ceiling import ScoredCeiling, scored_ceiling
-from neuroalign.assess.steps import Step, pictures_of
+from neuroalign.assess.steps import Step, both_sides, pictures_of
 from neuroalign.assess.stored import Stored
-from neuroalign.evaluation.attainable import Ceiling
+from neuroalign.evaluation.attainable import Ceiling, same_question
 from neuroalign.evaluation.bootstrap import bootstrap_interval
 from neuroalign.evaluation.ceilings import (
+    BY_CLASS,
     OTHER_PEOPLE,
+    OTHER_PEOPLE_BY_CLASS,
+    OWN_CLASS,
     OWN_REPEATS,
     MatchScores,
     other_people,
@@ -35,29 +39,38 @@ RELIABILITY = "reliability"
 
 def all_ceilings(stored: Stored, steps: Sequence[Step], protocol: Protocol) -> list[Ceilings]:
     """Return every ceiling of every retrieval, the first to be preferred."""
-    decoding = [s for s in steps if s.task == "decoding" and s.query is not None]
     repeats: dict[Step, ScoredCeiling] = {}
     people: dict[Step, ScoredCeiling] = {}
-    for step in decoding:
-        assert step.query is not None
+    own: dict[Step, ScoredCeiling] = {}
+    others: dict[Step, ScoredCeiling] = {}
+    for step in steps:
+        if step.query is None or step.task not in ("decoding", "classification"):
+            continue
         modality, items = step.query[0], step.query[1].slug
-        found = stored.agreement.repeats.get((modality, items))
-        if found is not None:
-            n = found.items["n_averaged"]
-            count = f"{n.min()}" if n.min() == n.max() else f"{n.min()} to {n.max()}"
-            note = (
-                f"{count} trial{'s' if n.max() > 1 else ''} of a person, found among averages of "
-                "the person's other trials"
-            )
-            _add(repeats, OWN_REPEATS, found, note, step, stored, protocol)
         embedded = stored.models[0].items[modality][items]
-        if embedded.items["stimulus"].notna().any():
-            names = stored.judge.items["stimulus"].astype(str)
-            shown = other_people(embedded, names[pictures_of(step, stored, protocol)].tolist())
+        if step.task == "decoding":
+            found = stored.agreement.repeats.get((modality, items))
+            if found is not None:
+                note = f"{_trials(found)}, found among averages of the person's other trials"
+                _add(repeats, OWN_REPEATS, found, note, step, stored, protocol)
+            if embedded.items["stimulus"].notna().any():
+                names = stored.judge.items["stimulus"].astype(str)
+                shown = other_people(embedded, names[pictures_of(step, stored, protocol)].tolist())
+                if shown is not None:
+                    note = f"embedded by {stored.models[0].name}, found among everyone else's mean"
+                    _add(people, OTHER_PEOPLE, shown, note, step, stored, protocol)
+        classes = _classes(step, stored, protocol)
+        found = stored.agreement.classes.get((modality, items))
+        if found is not None and step not in repeats:
+            note = f"{_trials(found)}, found among the person's other mean responses to classes"
+            _add_classes(own, OWN_CLASS, found, note, classes, step, stored, protocol)
+        if step not in people and len(classes) > 1:
+            shown = other_people(embedded, classes, "label")
             if shown is not None:
                 note = f"embedded by {stored.models[0].name}, found among everyone else's mean"
-                _add(people, OTHER_PEOPLE, shown, note, step, stored, protocol)
-    return [ideal_ceilings(stored, steps, protocol), repeats, people]
+                args = (note, classes, step, stored, protocol)
+                _add_classes(others, OTHER_PEOPLE_BY_CLASS, shown, *args)
+    return [ideal_ceilings(stored, steps, protocol), repeats, people, own, others]
 
 
 def chosen_ceiling(
@@ -71,20 +84,43 @@ def chosen_ceiling(
     if earlier:
         return earlier
     for found in others:
-        if step.task == "decoding" and step in found:
+        if step in found:
             return found[step].ceiling
         sides = [
             found[s].ceiling
             for part in (step.query, step.gallery)
             if part is not None
             for s in found
-            if s.query == part
+            if s.query == part and s.task == "decoding"
         ]
+        # Trials and blocks of a ceiling by class are units of candidates here, not of queries.
+        sides = [replace(s, mirrored=True, paired=s.name not in BY_CLASS) for s in sides]
         if step.task == "encoding" and sides:
             return sides[0]
         if step.task == "conversion" and len(sides) == 2:
             return _lower(*sides)
     return ()
+
+
+def shown_ceilings(ceilings: Sequence[Ceilings], scores: Sequence[Score]) -> list[Score]:
+    """Return the scores of ceilings that ask what some model's score asks.
+
+    Parameters
+    ----------
+    ceilings : sequence
+        From `all_ceilings`.
+    scores : sequence of Score
+        Of models.
+    """
+    asked: dict[tuple[str, ...], list[Score]] = {}
+    for score in scores:
+        asked.setdefault(_cell(score), []).append(score)
+    every = [s for each in ceilings for found in each.values() for s in found.scores]
+    return [s for s in every if any(same_question(o, s) for o in asked.get(_cell(s), ()))]
+
+
+def _cell(score: Score) -> tuple[str, ...]:
+    return score.task, score.source, score.target, score.items, score.subject, score.metric
 
 
 def reliability_scores(stored: Stored, protocol: Protocol) -> list[Score]:
@@ -150,6 +186,43 @@ def _add(
         scores = match.scores[np.ix_(rows, columns)]
         tables = match.items.iloc[rows], match.candidates.iloc[columns]
         found[step] = scored_ceiling(name, scores, *tables, step, stored, protocol, note)
+
+
+def _add_classes(
+    found: dict[Step, ScoredCeiling],
+    name: str,
+    match: MatchScores,
+    note: str,
+    classes: Sequence[str],
+    step: Step,
+    stored: Stored,
+    protocol: Protocol,
+) -> None:
+    """Score a match among those classes that the retrieval has."""
+    columns, rows = (
+        np.flatnonzero(t["label"].isin(list(classes)).to_numpy(bool))
+        for t in (match.candidates, match.items)
+    )
+    scores = match.scores[np.ix_(rows, columns)]
+    answered = np.isfinite(scores).all(axis=1)
+    if len(columns) > 1 and answered.any():
+        lone = int((~answered).sum())
+        note += f"; {lone} without others of their class are left out" if lone else ""
+        tables = match.items.iloc[rows], match.candidates.iloc[columns]
+        found[step] = scored_ceiling(name, scores, *tables, step, stored, protocol, note)
+
+
+def _classes(step: Step, stored: Stored, protocol: Protocol) -> list[str]:
+    """Return the classes that both sides of a retrieval have."""
+    sides = both_sides(step, stored.models[0], stored, protocol)
+    queries, gallery = (set(s.items["label"].dropna().astype(str)) for s in sides)
+    return sorted(queries & gallery)
+
+
+def _trials(match: MatchScores) -> str:
+    n = match.items["n_averaged"]
+    count = f"{n.min()}" if n.min() == n.max() else f"{n.min()} to {n.max()}"
+    return f"{count} trial{'s' if n.max() > 1 else ''} of a person"
 
 
 def _lower(one: Ceiling, other: Ceiling) -> Ceiling:

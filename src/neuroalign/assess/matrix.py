@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -11,21 +11,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from neuroalign.assess.diagonal import diagonal_ceiling, within_people
 from neuroalign.assess.evaluate import scores_file
 from neuroalign.assess.restrict import candidates, restrict
 from neuroalign.assess.score import score_stored
 from neuroalign.assess.stored import Embedded, Stored, load_stored
 from neuroalign.errors import NeuroalignError
+from neuroalign.evaluation.attainable import Ceiling
 from neuroalign.evaluation.pairs import Cosines
-from neuroalign.evaluation.per_query import QueryValues, joined
+from neuroalign.evaluation.per_query import GalleryValues, QueryValues, joined
 from neuroalign.evaluation.protocols import Protocol, load_protocol
-from neuroalign.evaluation.queries import Asked, query_values
+from neuroalign.evaluation.queries import Asked, query_values, unit_keys
 from neuroalign.evaluation.scores import Score, read_scores
 from neuroalign.evaluation.tasks import score_values
 from neuroalign.files import write_json
 from neuroalign.retrieval.embeddings import Embeddings
 
 PICTURES = "pictures"
+ENCODER = "image encoder"
 SAME_PICTURE, SAME_CLASS, GEOMETRY = "same picture", "same class", "picture geometry"
 #: Scores that a cell can show, the most telling first; all of them have the chance level 0.5 or
 #: one near it, so cells can be compared.
@@ -42,8 +45,9 @@ class Cell:
         "pictures" or a modality: what is asked, and of what.
     basis : str
         What makes a candidate right: "same picture", or "same class" where pictures are not
-        shared. "picture geometry" where neither is: how much closer the retrieved item's picture
-        is to the query's, in the encoder's own space, than another candidate's.
+        shared ("within the person" where one was recorded). "picture geometry" where neither is:
+        how much closer the retrieved item's picture is to the query's, in the encoder's own space,
+        than another candidate's.
     scores : tuple of Score
         Over all people; the run's own model first.
     missing : str
@@ -102,8 +106,9 @@ def task_matrix(
     """Arrange a run's retrievals as a matrix, and add its diagonal.
 
     Off the diagonal stand decoding, encoding and conversion, with the first item set of each
-    modality. On it, recordings of each person are asked of those of all other people; and pictures
-    of all other pictures, in the run's space.
+    modality. On it, recordings of each person are asked of those of all other people (of the
+    person's own other ones, where there is one person); and pictures of all other pictures, in the
+    run's space. Its ceilings are the same retrieval within people, and the image encoder's space.
 
     Parameters
     ----------
@@ -155,6 +160,10 @@ def _picked(
 
 def _diagonal(kind: str, stored: Stored, protocol: Protocol) -> Cell:
     scores, basis = [], ""
+    ceiling: Ceiling | Sequence[Score] = ()
+    for modality in stored.items:
+        if modality == kind:
+            ceiling = diagonal_ceiling(modality, stored, protocol)
     for model in stored.models:
         described = Score(
             "matrix", kind, kind, model.name, "", 0, 0, 0, 0, 0, 0, items=_items(kind, stored),
@@ -162,15 +171,19 @@ def _diagonal(kind: str, stored: Stored, protocol: Protocol) -> Cell:
         )  # fmt: skip
         try:
             values, basis = (
-                _pictures(model, stored, protocol)
+                _pictures(model.pictures, stored, protocol)
                 if kind == PICTURES
                 else _between_people(kind, model, stored)
             )
         except NeuroalignError as error:
             return Cell(kind, kind, missing=str(error))
+        if kind == PICTURES:
+            best, _ = _pictures(stored.judge, stored, protocol)
+            ceiling = Ceiling(ENCODER, {"all": {best.metric: best}})
         scores += score_values(
             {"all": {values.metric: values}},
             described,
+            ceiling=ceiling,
             n_boot=protocol.intervals.draws,
             seed=stored.seed,
         )
@@ -182,16 +195,18 @@ def _items(kind: str, stored: Stored) -> str:
         return "each picture among the others"
     for modality, sets in stored.items.items():
         if modality == kind:
-            return f"{sets[0].description}, each person among the others"
+            table = stored.models[0].items[modality][sets[0].slug].items
+            among = "each person" if len(set(table["subject"])) > 1 else "those of the person"
+            return f"{sets[0].description}, {among} among the others"
     raise NeuroalignError(f"{kind!r} is neither pictures nor a modality of this run.")
 
 
-def _pictures(model: Embedded, stored: Stored, protocol: Protocol) -> tuple[QueryValues, str]:
-    """Score how far the nearest other picture in the run's space is near in the encoder's too."""
+def _pictures(pictures: Embeddings, stored: Stored, protocol: Protocol) -> tuple[QueryValues, str]:
+    """Score how far the nearest other picture in some space is near in the encoder's too."""
     shown = np.zeros(len(stored.judge), bool)
     for modality in stored.items:
         shown |= candidates(stored, protocol, modality)
-    pictures = model.pictures.take(shown)
+    pictures = pictures.take(shown)
     if len(pictures) < 4:
         raise NeuroalignError(f"only {len(pictures)} pictures")
     cosines = Cosines(pictures.vectors, pictures.vectors).exact(slice(0, len(pictures)))
@@ -212,17 +227,30 @@ def _between_people(kind: str, model: Embedded, stored: Stored) -> tuple[QueryVa
     owner = items.items["subject"].astype(str).to_numpy()
     people = list(dict.fromkeys(owner))
     if len(people) < 2:
-        raise NeuroalignError("one person only: there is nobody else to compare with")
+        within = within_people(items)
+        if within is None:
+            raise NeuroalignError("one person only, who saw nothing twice: nothing to compare with")
+        basis = SAME_CLASS if "over classes" in within.note else SAME_PICTURE
+        return within, f"{basis}, within the person"
+    keys = unit_keys(items.items, None)  # of all people together: no two share a trial
     parts: dict[str, dict[str, QueryValues]] = {}
     for person in people:
         own, others = items.take(owner == person), items.take(owner != person)
-        parts[person] = query_values(
+        found = query_values(
             Cosines(own.vectors, others.vectors),
             own.items,
             others.items,
             _pictured(stored.judge, items.items),
             asked=Asked(metrics=("two_way_embedding", "two_way_retrieved")),
         )
+        parts[person] = {
+            m: replace(
+                v,
+                clusters=keys[owner == person][v.positions],
+                gallery=v.gallery and GalleryValues(v.gallery.values, keys[owner != person]),
+            )
+            for m, v in found.items()
+        }
     for metric in _METRICS:
         if all(metric in p for p in parts.values()):
             values = joined({s: p[metric] for s, p in parts.items()}, len(items), by_person=False)

@@ -207,8 +207,8 @@ def _agreement_among(
     stored: Stored, keep: Callable[[pd.DataFrame], pd.Series[bool]], left_out: pd.Series[str]
 ) -> Agreement:
     """Keep what the recordings tell of themselves about the items that a rule keeps."""
-    repeats = {}
-    for key, found in stored.agreement.repeats.items():
+
+    def among(found: MatchScores) -> MatchScores:
         rows, columns = (
             keep(table).to_numpy(bool, na_value=True) for table in (found.items, found.candidates)
         )
@@ -216,10 +216,15 @@ def _agreement_among(
             table[kept].reset_index(drop=True)
             for table, kept in ((found.items, rows), (found.candidates, columns))
         )
-        repeats[key] = MatchScores(items, candidates, found.scores[np.ix_(rows, columns)])
+        return MatchScores(items, candidates, found.scores[np.ix_(rows, columns)])
+
+    repeats, classes = (
+        {key: among(found) for key, found in matches.items()}
+        for matches in (stored.agreement.repeats, stored.agreement.classes)
+    )
     reliability = stored.agreement.reliability
     known = ~reliability["stimulus"].isin(list(left_out))
-    return Agreement(repeats, reliability[known].reset_index(drop=True))
+    return Agreement(repeats, classes, reliability[known].reset_index(drop=True))
 
 
 def _merged(stored: Stored) -> Stored:

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from neuroalign.assess.ceiling_choice import all_ceilings, chosen_ceiling, reliability_scores
+from neuroalign.assess.ceiling_choice import (
+    all_ceilings,
+    chosen_ceiling,
+    reliability_scores,
+    shown_ceilings,
+)
 from neuroalign.assess.embed import RIDGE
 from neuroalign.assess.restrict import restrict, unmet
 from neuroalign.assess.steps import Step, both_sides, judge_for, steps_of
@@ -54,8 +59,7 @@ def score_stored(stored: Stored, protocol: Protocol | None = None) -> list[Score
             f"items for: it has {', '.join(stored.items)}."
         )
     ceilings = all_ceilings(stored, steps, protocol)
-    scores = [s for each in ceilings for found in each.values() for s in found.scores]
-    scores += reliability_scores(stored, protocol)
+    scores: list[Score] = []
     with bar(len(stored.models) * len(steps), "scoring") as advance:
         for model in stored.models:
             for step in steps:
@@ -65,6 +69,7 @@ def score_stored(stored: Stored, protocol: Protocol | None = None) -> list[Score
     ours = stored.models[0]
     for other in stored.models:
         if other.name == RIDGE:
+    scores = [*shown_ceilings(ceilings, scores), *reliability_scores(stored, protocol), *scores]
             for step in steps:
                 scores += _difference(step, ours, other, stored, protocol)
     scores += _normalised(scores)

@@ -12,9 +12,11 @@ from neuroalign.assess.steps import Step
 from neuroalign.assess.stored import Stored
 from neuroalign.evaluation.attainable import Ceiling
 from neuroalign.evaluation.pairs import Matrix
+from neuroalign.evaluation.per_query import QueryValues
 from neuroalign.evaluation.protocols import Protocol
 from neuroalign.evaluation.scores import Score
 from neuroalign.evaluation.tasks import score_values, values_by_person
+from neuroalign.retrieval.embeddings import Embeddings
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,16 +39,23 @@ def scored_ceiling(
 ) -> ScoredCeiling:
     """Score a matrix of shape (n_queries, n_gallery) as a ceiling; it is its own ceiling.
 
-    It has no p-values: that it is above chance is not in question.
+    It has no p-values: that it is above chance is not in question. Queries with a NaN are left out.
     """
-    values = values_by_person(
-        Matrix(matrix),
+    answered = np.isfinite(matrix).all(axis=1)
+    found = values_by_person(
+        Matrix(np.where(answered[:, None], matrix, 0.0)),
         queries.reset_index(drop=True),
         gallery.reset_index(drop=True),
-        stored.judge,
+        _judge(queries, gallery, stored),
         asked=protocol.asked,
         people=protocol.people,
     )
+    # Left out afterwards, so that units of the bootstrap keep the names that all queries give them.
+    values = {
+        subject: kept
+        for subject, metrics in found.items()
+        if (kept := {m: v.among(answered) for m, v in metrics.items() if _any(v, answered)})
+    }
     described = Score(
         *(step.task, step.source, step.target, name, "", 0, 0, 0, 0, 0, 0),
         items=step.items,
@@ -56,3 +65,14 @@ def scored_ceiling(
     )
     scores = score_values(values, described, n_boot=protocol.intervals.draws, seed=stored.seed)
     return ScoredCeiling(Ceiling(name, values), tuple(replace(s, ceiling=s.value) for s in scores))
+
+
+def _any(values: QueryValues, answered: npt.NDArray[np.bool_]) -> bool:
+    return bool(answered[values.positions].any())
+
+
+def _judge(queries: pd.DataFrame, gallery: pd.DataFrame, stored: Stored) -> Embeddings | None:
+    """Return the judge, unless some class has no picture to compare."""
+    pictured = set(stored.judge.items["label"].dropna())
+    bare = (t.loc[t["stimulus"].isna(), "label"] for t in (queries, gallery))
+    return stored.judge if all(b.isin(list(pictured)).all() for b in bare) else None

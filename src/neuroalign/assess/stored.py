@@ -12,7 +12,7 @@
     ideal-observer/<modality>-<items>.npy   log-likelihoods, if the recordings are simulated
     ceiling.json                    scores of another run's ideal observer, if any were given
     training.parquet                the pictures and classes of the training trials
-    own-repeats/..., reliability.parquet    how far the recordings agree with themselves
+    own-repeats/..., own-class/..., reliability.parquet   how the recordings agree with themselves
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from neuroalign.files import atomic_file, write_json
 from neuroalign.recordings.schema import Modality
 from neuroalign.retrieval.embeddings import Embeddings, concatenate
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 TEST = "test"
 _IDEAL = "ideal-observer"
 LogLikelihoods = dict[tuple[Modality, str], npt.NDArray[np.float64]]
@@ -178,6 +178,7 @@ def save_stored(stored: Stored, folder: Path) -> None:
         "every_picture": stored.every_picture,
         "ideal_observer": bool(stored.likelihood),
         "own_repeats": [list(key) for key in stored.agreement.repeats],
+        "own_class": [list(key) for key in stored.agreement.classes],
         "models": models,
         "items": {m: [asdict(i) for i in sets] for m, sets in stored.items.items()},
     }
@@ -211,7 +212,11 @@ def load_stored(folder: str | Path) -> Stored:
         simulated=content["simulated"],
         every_picture=content["every_picture"],
         likelihood=likelihood,
-        agreement=load_agreement(folder, [(m, slug) for m, slug in content["own_repeats"]]),
+        agreement=load_agreement(
+            folder,
+            [(m, slug) for m, slug in content["own_repeats"]],
+            [(m, slug) for m, slug in content["own_class"]],
+        ),
         ceiling=tuple(read_scores(folder / "ceiling.json")),
     )
 

@@ -12,6 +12,8 @@ from neuroalign.evaluation.per_query import QueryValues
 from neuroalign.evaluation.scores import Score
 from neuroalign.evaluation.spread import Sample
 
+#: How much chance levels of the same question may differ: 199 candidates instead of 200.
+_LEVEL = 0.02
 _SAME = ("task", "source", "target", "metric", "subject", "items")
 
 
@@ -25,10 +27,17 @@ class Ceiling:
         How it was found.
     by_person : mapping
         The metrics of "all" and of each person (see `values_by_person`).
+    paired : bool
+        Whether units of the bootstrap with the same name are the same in the score beside it.
+    mirrored : bool
+        Whether the candidates of the score beside it are what is asked here (encoding and
+        conversion beside a ceiling of decoding): then it makes a difference how many there are.
     """
 
     name: str
     by_person: Mapping[str, Mapping[str, QueryValues]]
+    paired: bool = True
+    mirrored: bool = False
 
 
 def beside_ceiling(
@@ -47,27 +56,34 @@ def beside_ceiling(
         A score, and the values of its queries.
     ceiling : Ceiling or sequence of Score
         Of a `Ceiling`, the same pictures are drawn for both sides of the share; a score says no
-        more than its interval, and both sides are taken as independent. A ceiling in a gallery of
-        another size is none, but for the 2-way score, whose expectation hangs on no size.
+        more than its interval, and both sides are taken as independent. So they are where units
+        are not paired, where candidates were sampled too, and where one side does not vary at all,
+        of which draws would say that it is certain. A ceiling of another question is none: see
+        `same_question`.
     n_boot, seed : int
         As in `bootstrap_interval`.
     """
     if isinstance(ceiling, Ceiling):
         best = ceiling.by_person.get(score.subject, {}).get(values.metric)
-        if best is None or not _comparable(score, best.n_gallery):
+        if best is None or not _beside(score, best, mirrored=ceiling.mirrored):
             return score
         level = np.median(best.values) if best.level is not None else None
         level = np.average(best.values, weights=best.weights) if level is None else level
         score = replace(score, ceiling=float(level), ceiling_name=ceiling.name)
         if values.level is not None:
             return score  # a rank is no share of anything
-        share = share_interval(
-            _sample(values), _sample(best), score.chance, n_boot=n_boot, seed=seed
-        )
+        together = ceiling.paired and values.gallery is None and best.gallery is None
+        if together and all(np.ptp(v.values) > 0 for v in (values, best)):
+            share = share_interval(
+                _sample(values), _sample(best), score.chance, n_boot=n_boot, seed=seed
+            )
+        else:
+            theirs_alone = best.interval(n_boot=n_boot, seed=seed)
+            share = share_of_intervals(_interval(score), theirs_alone, score.chance)
     else:
         ours = [getattr(score, field) for field in _SAME]
         theirs = [s for s in ceiling if [getattr(s, field) for field in _SAME] == ours]
-        if not theirs or not _comparable(score, theirs[-1].n_gallery):
+        if not theirs or not same_question(score, theirs[-1]):
             return score
         score = replace(score, ceiling=theirs[-1].value, ceiling_name=theirs[-1].model)
         if values.level is not None:
@@ -78,8 +94,27 @@ def beside_ceiling(
     return replace(score, share=share.value, share_low=share.low, share_high=share.high)
 
 
-def _comparable(score: Score, n_gallery: int) -> bool:
-    return n_gallery == score.n_gallery or score.metric == "two_way_embedding"
+def same_question(score: Score, ceiling: Score) -> bool:
+    """Tell whether two scores of one metric ask the same, in galleries that may differ.
+
+    The same is right in both, the picture or the class; and a random order scores the same in
+    both, up to 2 %. So the class of the nearest of 96 pictures can stand beside that of the nearest
+    of 2 classes, and a 2-way score beside any other; mean average precision, whose level hangs on
+    the number of candidates, only beside one among as many.
+    """
+    return _same(score, ceiling.chance, ceiling.note)
+
+
+def _beside(score: Score, best: QueryValues, *, mirrored: bool) -> bool:
+    # The nearest of many noisy recordings is no mirror image of a noisy recording's nearest class;
+    # a pair of one query and one candidate is the same pair from both sides.
+    symmetric = score.metric == "two_way_embedding" or best.n_gallery == score.n_gallery
+    return (symmetric or not mirrored) and _same(score, best.mean_chance(), best.note)
+
+
+def _same(score: Score, chance: float, note: str) -> bool:
+    by_class = ["over classes" in n for n in (score.note, note)]
+    return by_class[0] == by_class[1] and abs(score.chance - chance) <= _LEVEL * score.chance
 
 
 def _sample(values: QueryValues) -> Sample:

@@ -1,6 +1,6 @@
 """What could be attained on recorded data: how far a brain's own response agrees with itself.
 
-Three ceilings, none of which needs to know the truth (simulated recordings have the ideal observer,
+Ceilings, none of which needs to know the truth (simulated recordings have the ideal observer,
 which is exact):
 
 own repeats
@@ -9,19 +9,22 @@ own repeats
     Responses are compared as the linear baseline maps them, which keeps what tells pictures apart.
 other people
     A person's embedding is retrieved from the mean embedding of everyone else.
+own class, other people by class
+    The same where pictures do not come back, from mean responses to classes (`own_class`).
 explainable variance
     The share of a signal's variance over pictures that the picture decides: from split halves, or
     from the noise-ceiling signal-to-noise ratio (`ncsnr`) that the Natural Scenes Dataset ships.
 
-The first two are no mathematical bounds: the candidates are responses and as noisy as the queries,
-where a decoder's candidates are pictures. With few repeats a decoder passes them, and its share of
-the way is then above 1.
+All but the last are no mathematical bounds: the candidates are responses and as noisy as the
+queries, where a decoder's candidates are pictures. With few repeats a decoder passes them, and its
+share of the way is then above 1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -34,20 +37,28 @@ from neuroalign.retrieval.embeddings import Embeddings
 Array = npt.NDArray[np.float64]
 OWN_REPEATS = "own repeats"
 OTHER_PEOPLE = "other people"
+OWN_CLASS = "own class"
+OTHER_PEOPLE_BY_CLASS = "other people by class"
+#: Ceilings of recorded data, the first to be preferred ...
+MEASURED = (OWN_REPEATS, OTHER_PEOPLE, OWN_CLASS, OTHER_PEOPLE_BY_CLASS)
+#: ... and those whose candidates are classes.
+BY_CLASS = (OWN_CLASS, OTHER_PEOPLE_BY_CLASS)
+#: What is kept of an item: what it is, and which unit of the bootstrap it belongs to.
+ITEM_COLUMNS = ("stimulus", "label", "subject", "n_averaged", "session", "run", "block")
 
 
 @dataclass(frozen=True, eq=False)
 class MatchScores:
-    """Responses, scored against every candidate picture.
+    """Responses, scored against every candidate picture or class.
 
     Parameters
     ----------
     items : pandas.DataFrame
         A row a response: `stimulus`, `label`, `subject`, and `n_averaged`, the trials behind it.
     candidates : pandas.DataFrame
-        A row a candidate picture: `stimulus`, `label`, `subject` (missing).
+        A row a candidate: `stimulus` (missing, where it is a class), `label`, `subject` (missing).
     scores : ndarray of shape (n_items, n_candidates), float32
-        Cosines, higher is more alike.
+        Higher is more alike; NaN for what could not be asked.
     """
 
     items: pd.DataFrame
@@ -182,46 +193,58 @@ def own_repeats(
     return _match_scores(tables, scores, names)
 
 
-def other_people(items: Embeddings, pictures: Sequence[str]) -> MatchScores | None:
+def other_people(
+    items: Embeddings, candidates: Sequence[str], by: Literal["stimulus", "label"] = "stimulus"
+) -> MatchScores | None:
     """Score each person's embeddings against the mean of everyone else's of each candidate.
 
     Parameters
     ----------
     items : Embeddings
         Recordings of several people, in one space.
-    pictures : sequence of str
-        The candidates.
+    candidates : sequence of str
+        Pictures, or classes.
+    by : {"stimulus", "label"}
+        Which of the two.
 
     Returns
     -------
     MatchScores or None
-        None if for no person every candidate has been shown to somebody else.
+        A row for each item of a candidate, in the order of the items; NaN for people of whom not
+        every candidate has been shown to somebody else. None if there are no others.
     """
-    names = np.asarray([str(p) for p in pictures])
-    place = pd.Series(np.arange(len(names)), index=names)
+    names = np.asarray([str(p) for p in candidates])
+    place = {name: i for i, name in enumerate(names.tolist())}
     table = items.items
-    picture = table["stimulus"].astype(object).map(place).to_numpy(np.float64, na_value=np.nan)
-    known = np.isfinite(picture)
-    code = np.where(known, picture, 0).astype(np.int64)
+    code = table[by].astype(object).map(place).fillna(-1).to_numpy(np.int64)
+    known = code >= 0
     subjects = table["subject"].astype(str).to_numpy(object)
-    tables, scores = [], []
+    scores = np.full((len(items), len(names)), np.nan)
     for subject in dict.fromkeys(subjects):
         others, own = known & (subjects != subject), known & (subjects == subject)
         if not own.any() or len(np.unique(code[others])) < len(names):
             continue
-        # Each of the others counts alike, however many trials of a picture they have.
+        # Each of the others counts alike, however many trials of a candidate they have.
         means = np.zeros((len(names), items.vectors.shape[1]))
         for other in dict.fromkeys(subjects[others]):
             theirs = known & (subjects == other)
             seen = np.unique(code[theirs])
             means[seen] += _unit(_means(items.vectors, code, theirs, len(names))[seen])
-        rows = np.flatnonzero(own)
-        scores.append(items.vectors[rows].astype(np.float64) @ _unit(means).T)
-        chosen = [c for c in ("stimulus", "label", "subject", "n_averaged") if c in table]
-        tables.append(table.iloc[rows][chosen])
-    if not scores:
+        scores[own] = items.vectors[own].astype(np.float64) @ _unit(means).T
+    if np.isnan(scores).all():
         return None
-    return _match_scores(tables, scores, names)
+    found = table.loc[known, [c for c in ITEM_COLUMNS if c in table]].reset_index(drop=True)
+    if by == "label":
+        return MatchScores(found, class_table(names.tolist()), scores[known].astype(np.float32))
+    return _match_scores([found], [scores[known]], names)
+
+
+def class_table(names: Sequence[str]) -> pd.DataFrame:
+    """Return candidates that are classes."""
+    nobody = pd.array([None] * len(names), "string")
+    return pd.DataFrame(
+        {"stimulus": nobody, "label": pd.array(list(names), "string"), "subject": nobody}
+    )
 
 
 def split_half_values(

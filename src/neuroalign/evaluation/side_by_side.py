@@ -7,12 +7,11 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from neuroalign.evaluation.ceilings import OTHER_PEOPLE, OWN_REPEATS
+from neuroalign.evaluation.ceilings import MEASURED
 from neuroalign.evaluation.floors import SIGNAL_BLIND, UNTRAINED
 from neuroalign.evaluation.scores import Score
 from neuroalign.evaluation.tables import modality_name
 
-_CEILINGS = (OWN_REPEATS, OTHER_PEOPLE)
 #: The paper's metrics (and some protocols' own) where pictures are known, in this order ...
 PICTURE_METRICS = {
     "top1": "top-1",
@@ -60,9 +59,9 @@ def side_by_side(scores: Sequence[Score]) -> Iterator[Table]:
         simulated = " of simulated recordings" if any(s.simulated for s in part) else ""
         title = f"{task}{simulated} (below: 95 % interval; *: p < 0.05, corrected)"
         table = Table(title=title, title_justify="left")
-        beside = {s.ceiling_name.split(",")[0] for s in part if s.model not in _CEILINGS}
+        beside = {s.ceiling_name.split(",")[0] for s in part if s.model not in MEASURED}
         models = sorted(
-            {s.model for s in part if s.model not in _CEILINGS or s.model in beside},
+            {s.model for s in part if s.model not in MEASURED or s.model in beside},
             key=lambda m: (m.count(" - "), _first(part, m)),
         )
         floors = [m for m in _FLOORS if m in models]

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from neuroalign.assess import IDEAL
-from neuroalign.evaluation.ceilings import OTHER_PEOPLE, OWN_REPEATS
+from neuroalign.evaluation.ceilings import MEASURED
 from neuroalign.evaluation.scores import Score
 from neuroalign.progress import track
 from neuroalign.report.contents import RunContents, validation_curves
@@ -25,7 +25,7 @@ from neuroalign.report.style import KIND_NAMES, render, svg_uri, webp_uri, write
 from neuroalign.retrieval.embeddings import Embeddings
 from neuroalign.retrieval.gallery import Gallery
 
-_CEILINGS = (IDEAL, OWN_REPEATS, OTHER_PEOPLE)
+_CEILINGS = (IDEAL, *MEASURED)
 EXAMPLES = 3
 
 

@@ -91,6 +91,7 @@ def task_matrix(
     title: str = "",
     simulated: bool = False,
     basis: Mapping[tuple[str, str], str] | None = None,
+    levels: Mapping[tuple[str, str], str] | None = None,
 ) -> Figure:
     """Draw every pair of query and gallery as one matrix: all tasks are one retrieval.
 
@@ -99,7 +100,9 @@ def task_matrix(
     scores : sequence of Score
         Of one model and one metric, over all people; of several for a pair, the first counts.
     basis : mapping from (source, target) to str, optional
-        What each was scored on, written below it.
+        What each was scored on, written above it.
+    levels : mapping from (source, target) to str, optional
+        Chance, floors and ceiling of each, written below it.
     """
     first: dict[tuple[str, str], Score] = {}
     for score in scores:
@@ -113,8 +116,11 @@ def task_matrix(
     low = min((s.chance for s in first.values()), default=0.5)
     high = max(float(np.nanmax(values, initial=low)), low + 0.05)
     with house_style():
-        figure = new_figure(1.7 + 0.85 * len(kinds), 1.5 + 0.72 * len(kinds))
-        axes = figure.add_axes((0.2, 0.06, 0.72, 0.66))
+        tall = 0.72 if levels is None else 1.05
+        wide = 0.85 if levels is None else 1.15
+        width, height = 1.7 + wide * len(kinds), 1.5 + tall * len(kinds)
+        figure = new_figure(width, height)
+        axes = figure.add_axes((0.2, 0.06, 0.72, 1 - 0.06 - 1.05 / height))
         axes.imshow(np.ma.masked_invalid(values), cmap="YlGnBu", vmin=low, vmax=high, aspect="auto")
         for (source, target), score in first.items():
             if source not in kinds or target not in kinds:
@@ -122,15 +128,18 @@ def task_matrix(
             i, j = kinds.index(source), kinds.index(target)
             dark = score.value > low + 0.6 * (high - low)
             colour = "white" if dark else INK
-            axes.text(j, i - 0.06, f"{score.value:.2f}", ha="center", va="center", color=colour)
-            axes.text(
-                j, i + 0.24, f"{score.low:.2f} to {score.high:.2f}", ha="center", va="center",
-                color=colour, fontsize=6.5,
-            )  # fmt: skip
-            if basis is not None:
+            key = (source, target)
+            middle = i - 0.06 if levels is None else i - 0.2
+            lines = [
+                (middle, f"{score.value:.2f}", None),
+                (middle + 0.3 * 0.72 / tall, f"{score.low:.2f} to {score.high:.2f}", 6.5),
+            ]
+            lines += [] if basis is None else [(middle - 0.28 * 0.72 / tall, basis[key], 5.5)]
+            lines += [] if levels is None else [(i + 0.27, levels[key], 5.5)]
+            for y, text, size in lines:
                 axes.text(
-                    j, i - 0.34, basis[score.source, score.target], ha="center", va="center",
-                    color=colour, fontsize=5.5,
+                    j, y, text, ha="center", va="center", color=colour, fontsize=size,
+                    linespacing=1.15,
                 )  # fmt: skip
         names = [KIND_NAMES[k] for k in kinds]
         axes.set_xticks(range(len(kinds)), names)

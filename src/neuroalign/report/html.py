@@ -9,7 +9,7 @@ from pathlib import Path
 
 from neuroalign.assess import IDEAL, RIDGE
 from neuroalign.assess.ceiling_choice import RELIABILITY
-from neuroalign.evaluation.ceilings import OTHER_PEOPLE, OWN_REPEATS
+from neuroalign.evaluation.ceilings import MEASURED
 from neuroalign.evaluation.floors import SIGNAL_BLIND, UNTRAINED
 from neuroalign.evaluation.paper import PAPER_COLUMN
 from neuroalign.evaluation.scores import Score
@@ -72,7 +72,7 @@ def write_report(run: str | Path, beside: Sequence[str | Path] = ()) -> Path:
     everyone = [s for s in scores if s.subject == "all"]
     compared = [s for s in everyone if s.task != RELIABILITY]
     models = list(dict.fromkeys(s.model for s in compared if not is_difference(s)))
-    last = {RIDGE: 1, UNTRAINED: 2, SIGNAL_BLIND: 3, OWN_REPEATS: 4, OTHER_PEOPLE: 5, IDEAL: 6}
+    last = {m: i for i, m in enumerate((RIDGE, UNTRAINED, SIGNAL_BLIND, *MEASURED, IDEAL), 1)}
     models.sort(key=lambda name: -1 if name == contents.model else last.get(name, 0))
     with atomic_folder(contents.path / "figures", overwrite=True) as folder:
         drawings = draw_all(contents, others, models, compared, folder)
@@ -166,8 +166,9 @@ _KEY = (
     "In the column 0 to 1: the dot is the score, the bar its 95 % interval (green where all of it "
     "lies above chance), the dotted line chance, the violet line the ceiling: what the ideal "
     "observer attains where recordings are simulated; else how well a person's own repeats (or "
-    "other people) find the picture, which is no bound. The share of the way counts from chance "
-    "to it. p: permutation of labels over pictures, corrected for the cells of this model."
+    "other people) find the picture or the class, which is no bound. The share of the way counts "
+    "from chance to it. p: permutation of labels over pictures, corrected for the cells of this "
+    "model."
 )
 _THEIRS = (
     " The numbers of Ferrante et al. come from their people, pictures and galleries: they stand "

@@ -6,6 +6,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from neuroalign.assess.matrix import Cell, TaskMatrix
+from neuroalign.evaluation.floors import SIGNAL_BLIND, UNTRAINED
+from neuroalign.evaluation.scores import Score
 from neuroalign.report.figures import task_matrix
 from neuroalign.report.style import KIND_NAMES
 
@@ -14,7 +16,7 @@ def matrix_table(matrix: TaskMatrix) -> pd.DataFrame:
     """Return the matrix as a table of text: what is asked down the side, of what across.
 
     A cell holds the 2-way score of the run's own model with its 95 % interval, chance, the other
-    models, the ceiling, and what made a candidate right.
+    models, the ceiling with the share of the way there, and what made a candidate right.
     """
     names = [_name(k) for k in matrix.kinds]
     rows = [
@@ -31,14 +33,25 @@ def matrix_title(matrix: TaskMatrix) -> str:
 
 
 def draw_matrix(matrix: TaskMatrix) -> Figure:
-    """Draw the matrix: number and colour are the 2-way score, below it what it was scored on."""
+    """Draw the matrix: number and colour are the 2-way score, chance, floors and ceiling below."""
     scored = [c for c in matrix.cells if c.scores]
     return task_matrix(
         [c.scores[0] for c in scored],
         title="Every retrieval: 2-way score",
         simulated=matrix.simulated,
         basis={(c.source, c.target): c.basis for c in scored},
+        levels={(c.source, c.target): _levels(c) for c in scored},
     )
+
+
+def _levels(cell: Cell) -> str:
+    """Return chance, floors and ceiling of a cell, a line each."""
+    own, *others = cell.scores
+    floors = [f"{s.value:.2f}" for m in (SIGNAL_BLIND, UNTRAINED) for s in others if s.model == m]
+    lines = [f"chance {own.chance:.2f}"]
+    lines += [f"floors {' and '.join(floors)}"] if floors else []
+    lines += [] if own.ceiling is None else [f"ceiling {own.ceiling:.2f}"]
+    return "\n".join(lines)
 
 
 def _described(cell: Cell) -> str:
@@ -48,8 +61,13 @@ def _described(cell: Cell) -> str:
     lines = [f"{own.value:.3f}", f"{own.low:.3f}..{own.high:.3f}", f"chance {own.chance:.3f}"]
     lines += [f"{s.model} {s.value:.3f}" for s in others]
     if own.ceiling is not None:
-        lines.append(f"{own.ceiling_name or 'ceiling'} {own.ceiling:.3f}")
+        lines.append(f"ceiling {own.ceiling:.3f}{_share(own)}")
+        lines.append(f"({own.ceiling_name or 'ideal observer'})")
     return "\n".join([*lines, cell.basis])
+
+
+def _share(score: Score) -> str:
+    return "" if score.share is None else f": {score.share:.2f} of the way"
 
 
 def _name(kind: str) -> str:
