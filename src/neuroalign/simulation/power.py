@@ -141,7 +141,8 @@ def _changed(config: SimulationConfig, vary: str, value: float, seed: int) -> Si
         raise NeuroalignError(
             f"A power analysis cannot set {vary!r} to {value!r}:\n  "
             + "\n  ".join(faults(error, SimulationConfig))
-            + "\nVary a number in the config, such as 'subjects', 'training_pictures', 'training_repeats', 'test_repeats' or 'snr'."
+            + "\nVary a number in the config, such as 'subjects', 'training_pictures', "
+            "'training_repeats', 'test_repeats' or 'snr'."
         ) from error
 
 
