@@ -23,7 +23,7 @@ from neuroalign.evaluation.floors import SIGNAL_BLIND, UNTRAINED
 from neuroalign.evaluation.items import select_test_items
 from neuroalign.evaluation.protocols import load_protocol
 from neuroalign.evaluation.scores import Score, read_scores
-from neuroalign.evaluation.tasks import score_retrieval
+from neuroalign.evaluation.tasks import normalise_conversion, score_retrieval
 from neuroalign.recordings import Recordings
 from neuroalign.retrieval import Embeddings
 
@@ -195,6 +195,9 @@ def test_a_conversion_is_normalised_by_the_decoding_of_its_target(scores: list[S
                 **same,
             )
             assert found.value == pytest.approx(plain_one.value / base.value)
+            assert found.low < found.value < found.high
+            # Drawn together on the same pictures, not as if the two were independent.
+            assert found.low != normalise_conversion(plain_one, base).low
 
 
 @pytest.mark.parametrize(("task", "source", "target"), sorted(TASKS))

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from neuroalign.errors import NeuroalignError
+from neuroalign.evaluation.per_query import QueryValues, ratio_interval
 from neuroalign.evaluation.queries import compare, retrieval_values
 from neuroalign.evaluation.scores import Score, read_scores, write_scores
 from neuroalign.evaluation.tasks import normalise_conversion, score_matrix, score_retrieval
@@ -334,6 +336,33 @@ def test_normalised_interval_covers():
         )
         hits += s.low <= 0.65 / 0.80 <= s.high
     assert 0.925 <= hits / 400 <= 0.98
+
+
+def test_a_ratio_drawn_together_cancels_what_is_hard_for_both():
+    rng = np.random.default_rng(17)
+    pictures, people = 60, 3
+    easy = 0.1 * rng.normal(size=(pictures, 1))
+    sides = []
+    for mean in (0.65, 0.8):
+        values = (mean + easy + 0.03 * rng.normal(size=(pictures, people))).ravel()
+        chance, positions = np.full(len(values), 0.5), np.arange(len(values))
+        units = np.repeat(np.arange(pictures), people)
+        sides.append(QueryValues("two_way_retrieved", positions, values, chance, units, pictures))
+    top, bottom = sides
+    intervals = [v.interval() for v in sides]
+    found = ratio_interval(top, bottom)
+    apart = normalise_conversion(
+        *(
+            make(value=i.value, low=i.low, high=i.high)
+            for make, i in zip((conversion, decoding), intervals, strict=True)
+        )
+    )
+    together = normalise_conversion(conversion(), decoding(), found)
+    assert (together.low, together.high) == (found.low, found.high)
+    assert found.value == pytest.approx(intervals[0].value / intervals[1].value)
+    assert found.high - found.low < 0.6 * (apart.high - apart.low)
+    # People behind one of them only cannot be drawn for both.
+    assert ratio_interval(replace(top, people=units.astype(str)), bottom) is None
 
 
 def test_normalising_by_another_modality_is_refused():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 
 from neuroalign.assess.ceiling_choice import (
     all_ceilings,
@@ -16,11 +17,13 @@ from neuroalign.assess.restrict import restrict, unmet
 from neuroalign.assess.steps import Step, both_sides, judge_for, steps_of
 from neuroalign.assess.stored import Embedded, Stored
 from neuroalign.errors import NeuroalignError
+from neuroalign.evaluation.asked import Asked, Metric
 from neuroalign.evaluation.attainable import Ceiling
+from neuroalign.evaluation.bootstrap import Interval
 from neuroalign.evaluation.correction import corrected
 from neuroalign.evaluation.pairs import Cosines
+from neuroalign.evaluation.per_query import QueryValues, compare, ratio_interval
 from neuroalign.evaluation.protocols import Protocol, load_protocol
-from neuroalign.evaluation.queries import compare
 from neuroalign.evaluation.scores import Score
 from neuroalign.evaluation.significance import difference_p_value
 from neuroalign.evaluation.tasks import normalise_conversion, score_retrieval, values_by_person
@@ -66,13 +69,13 @@ def score_stored(stored: Stored, protocol: Protocol | None = None) -> list[Score
                 ceiling = chosen_ceiling(step, ceilings, stored, protocol)
                 scores += _score_step(step, model, stored, protocol, ceiling)
                 advance(1)
+    scores = [*shown_ceilings(ceilings, scores), *reliability_scores(stored, protocol), *scores]
     ours = stored.models[0]
     for other in stored.models:
         if other.name == RIDGE:
-    scores = [*shown_ceilings(ceilings, scores), *reliability_scores(stored, protocol), *scores]
             for step in steps:
                 scores += _difference(step, ours, other, stored, protocol)
-    scores += _normalised(scores)
+    scores += _normalised(scores, steps, stored, protocol)
     return corrected(
         [
             replace(s, protocol=protocol.label, note="; ".join(filter(None, [s.note, note])))
@@ -112,18 +115,7 @@ def _difference(
     step: Step, ours: Embedded, other: Embedded, stored: Stored, protocol: Protocol
 ) -> list[Score]:
     """Return the paired difference between two models, over all people."""
-    values = []
-    for model in (ours, other):
-        queries, gallery = both_sides(step, model, stored, protocol)
-        found = values_by_person(
-            Cosines(queries.vectors, gallery.vectors),
-            queries.items,
-            gallery.items,
-            judge_for(step, stored.judge, queries, gallery),
-            asked=protocol.asked,
-            people=protocol.people if protocol.people == "separate" else "pooled",
-        )
-        values.append(found["all"])
+    values = [_everyones_values(step, m, stored, protocol, protocol.asked) for m in (ours, other)]
     differences = []
     for metric in values[0]:
         a, b = values[0][metric], values[1][metric]
@@ -150,21 +142,69 @@ def _difference(
     return differences
 
 
-def _normalised(scores: list[Score]) -> list[Score]:
+def _normalised(
+    scores: Sequence[Score], steps: Sequence[Step], stored: Stored, protocol: Protocol
+) -> list[Score]:
     """Divide each conversion by the decoding of its target, the paper's way."""
-    decoding = {
-        (s.model, s.source, s.metric, s.subject, s.items): s
+    two_way = tuple(m for m in protocol.asked.metrics if m.startswith("two_way"))
+    everyone = {
+        (s.task, s.source, s.target, s.items, s.model, s.metric): s
         for s in scores
-        if s.task == "decoding" and s.subject == "all"
+        if s.subject == "all" and " - " not in s.model
     }
+    ratios = _ratios(steps, stored, protocol, two_way)
+    decoding = {s.query: s for s in steps if s.task == "decoding"}
     found = []
-    for score in scores:
-        if score.task != "conversion" or score.subject != "all" or score.model.count(" - "):
+    for step in steps:
+        base = decoding.get(step.gallery) if step.task == "conversion" else None
+        if base is None:
             continue
-        if not score.metric.startswith("two_way"):
-            continue
-        target_items = score.items.split(" -> ")[-1]
-        base = decoding.get((score.model, score.target, score.metric, "all", target_items))
-        if base is not None and base.value > 0:
-            found.append(normalise_conversion(score, base))
+        for model, metric in product(dict.fromkeys(s.model for s in scores), two_way):
+            ours, theirs = (
+                everyone.get((s.task, s.source, s.target, s.items, model, metric))
+                for s in (step, base)
+            )
+            if ours is not None and theirs is not None and theirs.value > 0:
+                ratio = ratios.get((model, step, metric))
+                found.append(normalise_conversion(ours, theirs, ratio))
     return found
+
+
+def _ratios(
+    steps: Sequence[Step], stored: Stored, protocol: Protocol, metrics: tuple[Metric, ...]
+) -> dict[tuple[str, Step, str], Interval | None]:
+    """Return the ratios of conversions to decodings that were drawn together."""
+    decoding = {s.query: s for s in steps if s.task == "decoding"}
+    wanted = [s for s in steps if s.task == "conversion" and s.gallery in decoding]
+    asked = replace(protocol.asked, metrics=metrics)
+    found = {}
+    for model in stored.models if metrics else ():
+        bases = {
+            query: _everyones_values(decoding[query], model, stored, protocol, asked)
+            for query in dict.fromkeys(s.gallery for s in wanted)
+        }
+        for step in wanted:
+            ours = _everyones_values(step, model, stored, protocol, asked)
+            for metric in ours.keys() & bases[step.gallery].keys():
+                found[model.name, step, metric] = ratio_interval(
+                    ours[metric],
+                    bases[step.gallery][metric],
+                    n_boot=protocol.intervals.draws,
+                    seed=stored.seed,
+                )
+    return found
+
+
+def _everyones_values(
+    step: Step, model: Embedded, stored: Stored, protocol: Protocol, asked: Asked
+) -> Mapping[str, QueryValues]:
+    """Return the metrics of all people, query by query."""
+    queries, gallery = both_sides(step, model, stored, protocol)
+    return values_by_person(
+        Cosines(queries.vectors, gallery.vectors),
+        queries.items,
+        gallery.items,
+        judge_for(step, stored.judge, queries, gallery),
+        asked=asked,
+        people="separate" if protocol.people == "separate" else "pooled",
+    )["all"]

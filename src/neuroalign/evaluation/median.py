@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import norm
+from scipy.stats import t as student
 
 from neuroalign.evaluation.bootstrap import Interval
 
@@ -22,6 +24,10 @@ def median_interval(
     seed: int = 0,
 ) -> Interval:
     """Return the median with its percentile cluster-bootstrap interval.
+
+    With several values a cluster, percentiles are expanded for few clusters as Student's quantile
+    is (Hesterberg, 2015); with one a cluster, they already lie at ranks that hold the median often
+    enough.
 
     Parameters
     ----------
@@ -55,7 +61,10 @@ def median_interval(
                 [_medians(v[o], counts[:, code[o]]) for v, o in zip(sides, orders, strict=True)]
             )
         )
-    low, high = np.quantile(np.concatenate(drawn), [(1 - level) / 2, (1 + level) / 2])
+    n, tail = len(names), (1 - level) / 2
+    if len(code) > n > 1:
+        tail = float(norm.cdf(np.sqrt(n / (n - 1)) * student.ppf(tail, n - 1)))
+    low, high = np.quantile(np.concatenate(drawn), [tail, 1 - tail])
     return Interval(
         float(value), min(float(low), float(value)), max(float(high), float(value)), len(names)
     )

@@ -10,10 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from neuroalign.errors import NeuroalignError
-from neuroalign.evaluation.bootstrap import Interval, bootstrap_interval, paired_difference
+from neuroalign.evaluation.bootstrap import (
+    Interval,
+    bootstrap_interval,
+    paired_difference,
+    share_interval,
+)
 from neuroalign.evaluation.median import median_interval
 from neuroalign.evaluation.metrics import balanced_weights
 from neuroalign.evaluation.ranks import Values
+from neuroalign.evaluation.spread import Sample
 
 Codes = npt.NDArray[np.int64]
 _DIFFERENCE = (-1.0, 1.0)
@@ -157,6 +163,29 @@ def compare(
     mine, other = ours.gallery, theirs.gallery
     gallery = GalleryValues(mine.values - other.values, mine.clusters)
     return widened(difference, gallery.interval(n_boot=n_boot, seed=seed, bounds=_DIFFERENCE))
+
+
+def ratio_interval(
+    ours: QueryValues, base: QueryValues, *, n_boot: int = 1000, seed: int = 0
+) -> Interval | None:
+    """Return the mean of one score over that of another on the same pictures, with its interval.
+
+    Fieller's, from draws of pictures (and people) for both at once: what is hard for both cancels.
+
+    Returns
+    -------
+    Interval or None
+        None where the two cannot be drawn together: a score is a median, its candidates were
+        sampled too, or the people behind the two are others; and where `base` may be 0.
+    """
+    sides = (ours, base)
+    if any(s.level is not None or s.gallery is not None for s in sides):
+        return None
+    who = [None if s.people is None else sorted(set(s.people.tolist())) for s in sides]
+    if who[0] != who[1]:
+        return None
+    top, bottom = (Sample(s.values, s.clusters, s.people, s.weights) for s in sides)
+    return share_interval(top, bottom, 0.0, n_boot=n_boot, seed=seed)
 
 
 def joined(parts: Mapping[str, QueryValues], n_queries: int, *, by_person: bool) -> QueryValues:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -12,7 +13,9 @@ import pandas as pd
 
 from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.attainable import Ceiling, beside_ceiling
+from neuroalign.evaluation.bootstrap import Interval
 from neuroalign.evaluation.confirmation import confirm_chance
+from neuroalign.evaluation.own_galleries import own_galleries, part_of
 from neuroalign.evaluation.pairs import Cosines, Matrix, PairScores
 from neuroalign.evaluation.queries import Asked, QueryValues, joined, query_values
 from neuroalign.evaluation.scores import Score
@@ -209,14 +212,11 @@ def values_by_person(
         table = gallery if chosen is None else gallery.iloc[chosen]
         return query_values(part, queries, table, pictures, cluster=cluster, asked=asked)
 
-    owned = gallery["subject"].notna().any()
+    galleries = own_galleries(gallery)
     asking = queries["subject"].notna().any()
     own: dict[str, dict[str, QueryValues]] = {}
-    if people != "pooled" and owned and (people == "separate" or not asking):
-        for subject in gallery["subject"].dropna().unique():
-            mine = np.flatnonzero((gallery["subject"] == subject).to_numpy(bool, na_value=False))
-            if len(mine) > 1:
-                own[str(subject)] = among(mine)
+    if people != "pooled" and (people == "separate" or not asking):
+        own = {subject: among(mine) for subject, mine in galleries.items()}
     if people == "separate" and own:
         by_person = bool(asked and asked.by_person and not asking)
         found = {
@@ -235,13 +235,21 @@ def values_by_person(
     return {"all": found} | own
 
 
-def normalise_conversion(conversion: Score, decoding: Score) -> Score:
+def normalise_conversion(
+    conversion: Score, decoding: Score, interval: Interval | None = None
+) -> Score:
     """Divide a conversion's score by the decoding score of its target modality.
 
-    The paper's normalisation: source -> target over target -> pictures, the same metric. Bounds
-    combine those of both on a logarithmic scale, as if they were independent (the recovery of
-    variance estimates of Zou and Donner, 2008); the chance level is the conversion's over the
-    decoding score.
+    The paper's normalisation: source -> target over target -> pictures, the same metric. The
+    chance level is the conversion's over the decoding score.
+
+    Parameters
+    ----------
+    conversion, decoding : Score
+    interval : Interval, optional
+        Of the ratio, where both were drawn together (see `ratio_interval`). Without, bounds combine
+        those of both on a logarithmic scale, as if they were independent (the recovery of variance
+        estimates of Zou and Donner, 2008): wider than they have to be.
 
     Raises
     ------
@@ -261,20 +269,17 @@ def normalise_conversion(conversion: Score, decoding: Score) -> Score:
             "normalised by it."
         )
     value = conversion.value / decoding.value
-    with np.errstate(divide="ignore", invalid="ignore"):
-        down = np.hypot(
-            _log_ratio(conversion.value, conversion.low), _log_ratio(decoding.high, decoding.value)
-        )
-        up = np.hypot(
-            _log_ratio(conversion.high, conversion.value), _log_ratio(decoding.value, decoding.low)
-        )
-    high = value * np.exp(up) if np.isfinite(up) else conversion.high / max(decoding.low, 1e-12)
+    low, high = (
+        _as_if_independent(conversion, decoding)
+        if interval is None
+        else (interval.low, interval.high)
+    )
     return replace(
         conversion,
         metric=f"{conversion.metric}_normalised",
         value=value,
-        low=float(value * np.exp(-down)),
-        high=float(high),
+        low=low,
+        high=high,
         chance=conversion.chance / decoding.value,
         ceiling=None,
         ceiling_name="",
@@ -289,6 +294,19 @@ def normalise_conversion(conversion: Score, decoding: Score) -> Score:
             )
         ),
     )
+
+
+def _as_if_independent(conversion: Score, decoding: Score) -> tuple[float, float]:
+    value = conversion.value / decoding.value
+    with np.errstate(divide="ignore", invalid="ignore"):
+        down = np.hypot(
+            _log_ratio(conversion.value, conversion.low), _log_ratio(decoding.high, decoding.value)
+        )
+        up = np.hypot(
+            _log_ratio(conversion.high, conversion.value), _log_ratio(decoding.value, decoding.low)
+        )
+    high = value * np.exp(up) if np.isfinite(up) else conversion.high / max(decoding.low, 1e-12)
+    return float(value * np.exp(-down)), float(high)
 
 
 def _log_ratio(upper: float, lower: float) -> float:
@@ -316,12 +334,16 @@ def _score(
     values = values_by_person(
         scores, queries, gallery, pictures, cluster=cluster, asked=asked, people=people
     )
-    if confirm and not (people == "separate" and gallery["subject"].notna().any()):
+    if confirm:
         where = f"{described.task} {described.source} -> {described.target}, {described.items}"
-        found = values["all"]
-        confirm_chance(
-            scores, queries, gallery, found, pictures, where=where, asked=asked, seed=seed
-        )
+        check = partial(confirm_chance, pictures=pictures, asked=asked, seed=seed)
+        own = own_galleries(gallery) if people == "separate" else {}
+        for number, (person, chosen) in enumerate(own.items()):
+            found = {m: part_of(v, number, len(queries)) for m, v in values["all"].items()}
+            table = gallery.iloc[chosen].reset_index(drop=True)
+            check(scores.among(chosen), queries, table, found, where=f"{where} of {person}")
+        if not own:
+            check(scores, queries, gallery, values["all"], where=where)
     p: dict[tuple[str, str], float] = {}
     if n_permutations:
         p = p_values_by_person(
