@@ -40,7 +40,12 @@ def confirm_chance(
     """Refuse a chance level that shuffling the gallery does not bear out.
 
     Which candidate is which is shuffled, candidate by candidate, under the same scores: what the
-    metrics are then on average is chance, by its definition.
+    metrics are then on average is chance, by its definition. For the two metrics that set classes
+    against each other by their mean scores (class accuracy, balanced accuracy), the classes swap
+    names instead, each with all its candidates: the mean of few candidates is the highest more
+    often than that of many, so where classes differ in size, shuffled candidates name the small
+    ones too often; of a decoder that cannot tell which class is which, every name is as likely,
+    whatever the sizes, and one over their number is exact.
 
     Parameters
     ----------
@@ -48,9 +53,7 @@ def confirm_chance(
         As in `query_values`.
     found : mapping from metric to QueryValues
         What `query_values` returned, chance levels among it. The median rank is left out, whose
-        chance is not a mean; and class accuracy where classes differ in size: its level is that
-        of a uniform guess, and the mean of few scores is the highest more often than that
-        of many.
+        chance is not a mean.
     where : str
         What is scored, for the message.
     seed : int
@@ -68,14 +71,11 @@ def confirm_chance(
     chosen[rows] = True
     part = {m: v.among(chosen) for m, v in found.items() if v.level is None}
     part = {m: v for m, v in part.items() if len(v.values)}
-    sizes = gallery["label"].value_counts()
-    if len(sizes) and sizes.max() > sizes.min():
-        part.pop("class_accuracy", None)
     matrix = scores.exact_pairs(rows[:, None], np.arange(len(gallery))[None, :])
     drawn: dict[str, list[float]] = {m: [] for m in part}
     shuffle = _Shuffle(matrix, queries, gallery, rows, pictures, part, asked or Asked())
     for _ in range(ORDERS):
-        for metric, values in shuffle.scores(rng.permutation(len(gallery))):
+        for metric, values in shuffle.scores(rng):
             kept = values[np.searchsorted(rows, part[metric].positions)]
             drawn[metric].append(float(np.average(kept, weights=part[metric].weights)))
     for metric, means in drawn.items():
@@ -113,6 +113,14 @@ class _Shuffle:
         self._matrix, self._standings = matrix, Standings.of(matrix)
         self._functions = rank_functions(found, asked)
         self._by_mean = [m for m in ("class_accuracy", "balanced_accuracy") if m in found]
+        if self._by_mean:
+            known, place = np.unique(self._ids["class"][1], return_inverse=True)
+            member = place == np.arange(len(known))[:, None]
+            means = (matrix @ member.T / member.sum(axis=1)).astype(np.float32)
+            highest = means == means.max(axis=1, keepdims=True)
+            self._named: Values = highest / highest.sum(axis=1, keepdims=True)
+            asks = self._ids["class"][0]
+            self._own = np.minimum(np.searchsorted(known, asks), len(known) - 1)
         self._first = matrix == matrix.max(axis=1, keepdims=True)
         self._shares: Values | None = None
         if pictures is not None and "two_way_retrieved" in found:
@@ -129,15 +137,14 @@ class _Shuffle:
             cosines = Cosines(vectors[asks], vectors[known]).exact(slice(0, len(rows)))
             self._shares = retrieved_shares(cosines, np.where(known[spot] == asks, spot, -1))
 
-    def scores(self, order: Codes) -> Iterator[tuple[str, Values]]:
-        """Yield each metric's value of every query, NaN where it has none."""
-        n = np.arange(len(self._matrix))
+    def scores(self, rng: np.random.Generator) -> Iterator[tuple[str, Values]]:
+        """Yield each metric's value of every query, in an order (or naming) drawn at random."""
+        n, order = np.arange(len(self._matrix)), rng.permutation(self._matrix.shape[1])
         for kind, (asks, ids) in self._ids.items():
             mine: dict[str, Callable[[Ranks], Values]] = {
                 m: f for m, (k, f) in self._functions.items() if k == kind
             }
-            by_mean = self._by_mean if kind == "class" else []
-            if not mine and not by_mean:
+            if not mine:
                 continue
             labels = Labels.of(asks, ids[order])
             spot = np.minimum(np.searchsorted(labels.known, asks), len(labels.known) - 1)
@@ -145,12 +152,10 @@ class _Shuffle:
             ranks = self._standings.ranks(columns, present, labels.n_wrong[spot][:, None])
             for metric, function in mine.items():
                 yield metric, function(ranks)
-            if by_mean:
-                member = labels.known[:, None] == ids[order]
-                means = (self._matrix @ member.T / member.sum(axis=1)).astype(np.float32)
-                highest = means == means.max(axis=1, keepdims=True)
-                for metric in by_mean:
-                    yield metric, highest[n, spot] / highest.sum(axis=1)
+        if self._by_mean:
+            naming = rng.permutation(self._named.shape[1])
+            for metric in self._by_mean:
+                yield metric, self._named[n, naming[self._own]]
         if self._shares is not None:
             shown = self._shares[:, self._place[order]]
             yield "two_way_retrieved", (shown * self._first).sum(axis=1) / self._first.sum(axis=1)

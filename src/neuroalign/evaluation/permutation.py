@@ -9,12 +9,16 @@ pictures or classes (a run), labels are shuffled within it.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from neuroalign.evaluation.pairs import PairScores
 from neuroalign.evaluation.spread import Sample
 
 Codes = npt.NDArray[np.int64]
@@ -49,8 +53,13 @@ def relabelling(
     people: npt.ArrayLike,
     n_permutations: int,
     seed: int = 0,
+    *,
+    order: Callable[[], Codes] | None = None,
 ) -> Relabelling:
     """Draw permutations of labels over units.
+
+    Units that swap labels with one another draw from a random stream that is named after them. So
+    the same pictures swap labels alike wherever they are asked of, and other people's differ.
 
     Parameters
     ----------
@@ -62,27 +71,75 @@ def relabelling(
         Whose query each is. Units that were shown to other people do not swap labels.
     n_permutations : int
     seed : int
+    order : function, optional
+        Where a unit holds several labels: returns what tells its queries apart, whatever order
+        they come in (see `canonical_order`), of shape (n_queries,).
     """
     names, code = np.unique(np.asarray(clusters), return_inverse=True)
     _, what = np.unique(np.asarray(labels), return_inverse=True)
-    _, who = np.unique(np.asarray(people).astype(str), return_inverse=True)
+    persons, who = np.unique(np.asarray(people).astype(str), return_inverse=True)
     table = pd.DataFrame({"cluster": code, "what": what, "who": who})
+    titles = names.astype(str)
     if len(table[["cluster", "what"]].drop_duplicates()) > len(names):
-        unit, strata = np.arange(len(code)), code * (who.max() + 1) + who
+        rank = np.arange(len(code)) if order is None else order()
+        unit = np.empty(len(code), np.int64)
+        unit[np.lexsort((rank, what, who, code))] = np.arange(len(code))
+        first = np.argsort(unit)
+        strata = (code * (who.max() + 1) + who)[first]
+        titles = np.char.add(np.char.add(titles[code[first]], "\x1f"), persons[who[first]])
     else:
-        unit = code
+        unit, first = code, np.unique(code, return_index=True)[1]
         seen = table.drop_duplicates(["cluster", "who"]).sort_values(["cluster", "who"])
         groups = seen.groupby("cluster")["who"].agg(tuple)
         strata = pd.factorize(groups.reindex(range(len(names))))[0]
-    first = np.unique(unit, return_index=True)[1]
     donor = np.tile(np.arange(len(first)), (n_permutations + 1, 1))
-    rng = np.random.default_rng([seed, 1])
     for stratum in np.unique(strata):
         members = np.flatnonzero(strata == stratum)
         if len(members) > 1:
             drawn = np.tile(members, (n_permutations, 1))
+            rng = np.random.default_rng([seed, 1, _name("\x1e".join(titles[members]))])
             donor[1:, members] = rng.permuted(drawn, axis=1)
     return Relabelling(unit, first, donor)
+
+
+def _name(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def unit_names(
+    clusters: npt.NDArray[Any], people: npt.NDArray[Any], order: Callable[[], Codes]
+) -> npt.NDArray[np.str_]:
+    """Return names of the units; single queries, which are numbered, are named by person and rank.
+
+    Parameters
+    ----------
+    clusters : ndarray of shape (n_queries,)
+        Names, or the numbers of single queries.
+    people : ndarray of shape (n_queries,), str
+    order : function
+        See `relabelling`.
+    """
+    if clusters.dtype.kind not in "iu":
+        return clusters.astype(str)
+    ranks = np.char.zfill(order().astype(str), 9)
+    return np.char.add(np.char.add(people.astype(str), "\x1f"), ranks)
+
+
+def canonical_order(scores: PairScores, *, of_candidates: bool = False) -> Codes:
+    """Return a rank for each query (or candidate) that hangs on its scores, not on its place.
+
+    Where nothing else names an item (single trials of unknown pictures), its lowest and highest
+    score do. Items whose scores agree in both keep the order that they come in.
+    """
+    axis, n = (0, scores.n_gallery) if of_candidates else (1, scores.n_queries)
+    low, high = np.full(n, np.inf), np.full(n, -np.inf)
+    for block in scores.blocks():
+        part = slice(None) if of_candidates else block.part
+        low[part] = np.minimum(low[part], block.exact.min(axis=axis))
+        high[part] = np.maximum(high[part], block.exact.max(axis=axis))
+    rank = np.empty(n, np.int64)
+    rank[np.lexsort((high, low))] = np.arange(n)
+    return rank
 
 
 def p_value(null: npt.ArrayLike, observed: float) -> float:

@@ -199,6 +199,9 @@ class Ranks:
 
 def _harmonic(start: Positions, number: Positions) -> Values:
     """Return the sum of 1/i for i from start + 1 to start + number."""
+    if (number == 1).all():  # the usual case, and digamma is slow
+        alone: Values = 1 / (start + 1.0)
+        return alone
     total = digamma(start + number + 1.0) - digamma(start + 1.0)
     found: Values = np.where(number == 1, 1 / (start + 1.0), total)
     return found

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from neuroalign.evaluation.own_galleries import own_galleries, part_of
 from neuroalign.evaluation.pairs import PairScores
 from neuroalign.evaluation.per_query import QueryValues
 from neuroalign.evaluation.permutation import p_value, paired_p_value
 from neuroalign.evaluation.queries import Asked
-from neuroalign.evaluation.ranks import Values
 from neuroalign.evaluation.shuffled import shuffled_scores
 from neuroalign.evaluation.spread import Sample
+from neuroalign.evaluation.tally import Tally
 from neuroalign.retrieval.embeddings import Embeddings
 
 Masks = dict[str, npt.NDArray[np.bool_]]
@@ -50,46 +51,47 @@ def p_values_by_person(
     Returns
     -------
     dict from (subject or "all", metric) to p-value
-        A median rank, or a score that counts classes alike, has none over separate galleries.
     """
-
-    def nulls(
-        found: Mapping[str, QueryValues], groups: Masks, chosen: npt.NDArray[np.int64] | None = None
-    ) -> dict[tuple[str, str], Values]:
-        return shuffled_scores(
-            scores if chosen is None else scores.among(chosen),
-            queries,
-            gallery if chosen is None else gallery.iloc[chosen].reset_index(drop=True),
-            found,
-            groups,
-            pictures,
-            asked=asked,
-            n_permutations=n_permutations,
-            seed=seed,
-        )
-
+    run = partial(
+        shuffled_scores,
+        pictures=pictures,
+        asked=asked,
+        n_permutations=n_permutations,
+        seed=seed,
+        everyone=gallery,
+    )
     everybody = np.ones(len(queries), bool)
     whose = queries["subject"].astype(object).map(str).to_numpy(object)
     asking = bool(queries["subject"].notna().any())
-    owner = gallery["subject"].astype(object).map(str).to_numpy(object)
     people = [s for s in values if s != "all"]
     groups = {"all": everybody} | ({s: whose == s for s in people} if asking else {})
-    drawn: dict[tuple[str, str], Values] = {}
-    if not separate or not gallery["subject"].notna().any():
-        drawn = nulls(values["all"], groups)
+    own = own_galleries(gallery)
+    tallies: dict[tuple[str, str], Tally] = {}
+    if not separate or not own:
+        tallies = run(scores, queries, gallery, values["all"], groups)
         if not asking:
             for person in people:
-                mine = np.flatnonzero(owner == person)
-                drawn |= nulls(values[person], {person: everybody}, mine)
-        return _p_values(drawn)
-    owners = [s for s in dict.fromkeys(owner) if (owner == s).sum() > 1]
-    for number, person in enumerate(owners):
-        found = {m: _part(v, number, len(queries)) for m, v in values["all"].items()}
-        found = {m: v for m, v in found.items() if v.level is None and v.balance is None}
-        own = dict(groups) if asking else {"all": everybody, person: everybody}
-        for key, null in nulls(found, own, np.flatnonzero(owner == person)).items():
-            drawn[key] = drawn[key] + null if key in drawn else null
-    return _p_values(drawn)
+                chosen = own[person]
+                tallies |= run(
+                    scores.among(chosen),
+                    queries,
+                    gallery.iloc[chosen].reset_index(drop=True),
+                    values[person],
+                    {person: everybody},
+                )
+        return _p_values(tallies)
+    parts = {
+        m: [part_of(v, i, len(queries)) for i in range(len(own))] for m, v in values["all"].items()
+    }
+    alike = {m: _in_which(part, len(queries)) for m, part in parts.items()}
+    for number, (person, chosen) in enumerate(own.items()):
+        mine = dict(groups) if asking else {"all": everybody, person: everybody}
+        table = gallery.iloc[chosen].reset_index(drop=True)
+        found = {m: part[number] for m, part in parts.items()}
+        here = run(scores.among(chosen), queries, table, found, mine, alike=alike)
+        for key, tally in here.items():
+            tallies[key] = tallies[key].joined(tally) if key in tallies else tally
+    return _p_values(tallies)
 
 
 def difference_p_value(
@@ -102,19 +104,14 @@ def difference_p_value(
     return paired_p_value(sample, n_permutations=n_permutations, seed=seed)
 
 
-def _p_values(drawn: Mapping[tuple[str, str], Values]) -> dict[tuple[str, str], float]:
+def _p_values(tallies: Mapping[tuple[str, str], Tally]) -> dict[tuple[str, str], float]:
+    drawn = {key: tally.scores() for key, tally in tallies.items()}
     return {key: p_value(null[1:], float(null[0])) for key, null in drawn.items()}
 
 
-def _part(joined: QueryValues, number: int, n_queries: int) -> QueryValues:
-    """Return the values in one of several galleries that were joined."""
-    here = joined.positions // n_queries == number
-    return replace(
-        joined,
-        positions=joined.positions[here] - number * n_queries,
-        values=joined.values[here],  # noqa: PD011
-        chance=joined.chance[here],
-        clusters=joined.clusters[here],
-        balance=None if joined.balance is None else joined.balance[here],
-        people=None if joined.people is None else joined.people[here],
-    )
+def _in_which(parts: Sequence[QueryValues], n_queries: int) -> npt.NDArray[np.str_]:
+    """Return, as one name, in which galleries each query has a value: those swap labels."""
+    names = np.full(n_queries, "\x1f", object)
+    for number, part in enumerate(parts):
+        names[part.positions] += f"{number} "
+    return names.astype(str)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from neuroalign.evaluation.counting import count_below
 from neuroalign.evaluation.pairs import Floats
 from neuroalign.evaluation.ranks import Ranks
 
@@ -20,7 +19,10 @@ class Standings:
 
     above: Codes
     tied: Codes
-    values: Floats
+
+    def take(self, rows: Codes) -> Standings:
+        """Keep some queries."""
+        return Standings(self.above[rows], self.tied[rows])
 
     @classmethod
     def of(cls, scores: Floats) -> Standings:
@@ -38,7 +40,7 @@ class Standings:
         above, tied = np.empty(scores.shape, np.int64), np.empty(scores.shape, np.int64)
         np.put_along_axis(above, order, first, axis=1)
         np.put_along_axis(tied, order, last - first, axis=1)
-        return cls(above, tied, scores)
+        return cls(above, tied)
 
     def ranks(self, columns: Codes, present: npt.NDArray[np.bool_], n_wrong: Codes) -> Ranks:
         """Return the ranks, were these candidates the right ones.
@@ -61,11 +63,21 @@ class Standings:
         if shape[1] == 1:
             nothing = np.zeros(shape, np.int64)
             return Ranks(above, tied, nothing, nothing, here, wrong)
-        low = np.where(here, self.values[rows, columns].reshape(shape), -np.inf)
-        ordered = np.sort(low, axis=1)
-        below, up_to = (count_below(ordered, low, equal=e) for e in (False, True))
-        right_above, right_tied = shape[1] - up_to, up_to - below - 1
-        return Ranks(above - right_above, tied - right_tied, right_above, right_tied, here, wrong)
+        # The right ones of a row in order of their standing; no metric asks which of them is which.
+        n = self.above.shape[1] + 1
+        key = np.sort(np.where(here, above * n + tied, n * n), axis=1)
+        above, tied = np.divmod(key, n)
+        here = key < n * n
+        place = np.arange(shape[1])
+        starts, ends = np.ones(shape, bool), np.ones(shape, bool)
+        starts[:, 1:] = above[:, 1:] != above[:, :-1]
+        ends[:, :-1] = starts[:, 1:]
+        first = np.maximum.accumulate(np.where(starts, place, 0), axis=1)
+        last = np.minimum.accumulate(np.where(ends, place, shape[1])[:, ::-1], axis=1)[:, ::-1]
+        above, tied, first, among = (
+            np.where(here, x, 0) for x in (above - first, tied - last + first, first, last - first)
+        )
+        return Ranks(above, tied, first, among, here, wrong)
 
 
 @dataclass(frozen=True, eq=False)
