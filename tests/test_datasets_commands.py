@@ -140,7 +140,7 @@ def test_a_folder_that_nobody_knows(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert neuroalign("doctor", tmp_path) == 2
     assert "looks like none of the data sets" in plain(capsys.readouterr().err)
     assert neuroalign("doctor", tmp_path / "gone") == 2
-    assert "is not a folder" in plain(capsys.readouterr().err)
+    assert "There is no folder" in plain(capsys.readouterr().err)
 
 
 def test_a_broken_package_is_named(plugged_in: Path, capsys: pytest.CaptureFixture[str]) -> None:

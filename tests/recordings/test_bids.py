@@ -408,7 +408,7 @@ def test_requests_that_cannot_be_met(
 
 
 def test_a_missing_folder_and_damaged_files(bids_root: Path, tmp_path: Path) -> None:
-    with pytest.raises(NeuroalignError, match="not a folder"):
+    with pytest.raises(NeuroalignError, match="There is no folder"):
         prepare_bids(tmp_path / "nowhere", tmp_path / "out")
     broken = tmp_path / "bids"
     shutil.copytree(bids_root, broken)

@@ -118,12 +118,18 @@ def _size(card: Any) -> str:
 def _say_diagnosis(found: Any) -> None:
     import pandas as pd
 
-    say(f"{found.folder} is {found.title} (`{found.dataset}`)")
+    from neuroalign.recordings.alike import findings_once
+
+    verb = "is" if found.recognised else "does not look like"
+    say(f"{found.folder} {verb} {found.title} (`{found.dataset}`)")
     if found.people:
         rows = [(s, parts, trials) for s, (parts, trials) in found.people.items()]
         print_table(pd.DataFrame(rows, columns=["subject", "parts", "trials"]))
     if found.findings:
-        lines = [(f.severity, f.where, f.what, f.count) for f in found.findings]
+        told = findings_once(found.findings)
+        lines = [(f.severity, f.where, f.what, f.count) for f in told]
         print_table(pd.DataFrame(lines, columns=["severity", "where", "what", "count"]))
+        if len(told) < len(found.findings):
+            say(f"--json lists each of the {len(found.findings)} findings")
     colour = ("green", "yellow", "red")[found.status]
     out_console.print(f"[bold {colour}]Verdict: {found.verdict}[/]")

@@ -35,25 +35,37 @@ def say_prepared(recordings: Any, *, findings: bool = True) -> None:
     say(str(recordings))
     splits = recordings.trials.groupby(["subject", "split"]).size().unstack(fill_value=0)
     print_table(splits.reset_index())
-    for dropped in recordings.info.dropped:
-        trials = "trial" if dropped.trials == 1 else "trials"
-        say(f"left out: {dropped.where}: {dropped.trials} {trials}: {dropped.reason}")
+    _say_dropped(recordings)
     if findings:
         _say_findings(recordings.path / "findings.tsv")
 
 
+def _say_dropped(recordings: Any) -> None:
+    """Say what was left out, a line a reason, and where the whole list is."""
+    from neuroalign.recordings.alike import drops_once
+
+    dropped = recordings.info.dropped
+    told = drops_once(dropped)
+    for drop in told:
+        trials = "trial" if drop.trials == 1 else "trials"
+        say(f"left out: {drop.where}: {drop.trials} {trials}: {drop.reason}")
+    if len(told) < len(dropped):
+        say(f"Each of the {len(dropped)}: {recordings.path / 'dropped.tsv'}")
+
+
 def _say_findings(path: Path) -> None:
-    """Say what was found while preparing, warnings before notes, and where the rest of it is."""
+    """Say what was found while preparing, the worst first, and where the whole list is."""
     if not path.is_file():
         return
-    import pandas as pd
+    from neuroalign.recordings.alike import findings_once
+    from neuroalign.recordings.quality import read_findings
 
-    found = pd.read_csv(path, sep="\t", keep_default_na=False)
-    is_note = found["severity"] == "note"
-    for row in pd.concat([found[~is_note], found[is_note]]).head(_MOST_FINDINGS).itertuples():
-        say(f"{row.severity}: {row.where}: {row.what}")
-    if len(found) > _MOST_FINDINGS:
-        say(f"... and {len(found) - _MOST_FINDINGS} more: {path}")
+    found = read_findings(path)
+    told = findings_once(found)
+    for finding in told[:_MOST_FINDINGS]:
+        say(f"{finding.severity}: {finding.where}: {finding.what}")
+    if len(told[:_MOST_FINDINGS]) < len(found):
+        say(f"Each of the {len(found)}: {path}")
 
 
 def say_answer(answer: Any, run: Path, as_json: bool, grid: Path | None) -> None:

@@ -10,14 +10,22 @@ from typing import Any
 from neuroalign.errors import NeuroalignError
 from neuroalign.progress import bar
 from neuroalign.recordings.damage import damage_explained
-from neuroalign.recordings.quality import Finding
-from neuroalign.recordings.readers import load_reader, reader_names, recognise
+from neuroalign.recordings.nearby import (
+    further_sets,
+    meant_instead,
+    not_a_folder,
+    not_recognised,
+    recognise_itself,
+    sets_below,
+    several_sets,
+)
+from neuroalign.recordings.quality import Finding, worst_first
+from neuroalign.recordings.readers import load_reader
 from neuroalign.recordings.readers.contract import Options, Part, Plan, Reader, StagedPart
 from neuroalign.recordings.repeated_trials import repeated_trials
 from neuroalign.recordings.staged_parts import TrialSink, look_at
 from neuroalign.recordings.workers import run_tasks
 
-_ORDER = ("fatal", "error", "warning", "note")
 FINE, USABLE, UNUSABLE = 0, 1, 2
 
 
@@ -35,6 +43,8 @@ class Diagnosis:
         As far as they can be planned.
     findings : tuple of Finding
         The worst first.
+    recognised : bool
+        Whether the reader takes the folder for its own, and was not only told to use it.
     """
 
     folder: Path
@@ -42,6 +52,7 @@ class Diagnosis:
     title: str
     people: dict[str, tuple[int, int]]
     findings: tuple[Finding, ...]
+    recognised: bool = True
 
     @property
     def status(self) -> int:
@@ -62,6 +73,7 @@ class Diagnosis:
             "folder": str(self.folder),
             "dataset": self.dataset,
             "title": self.title,
+            "recognised": self.recognised,
             "verdict": self.verdict,
             "status": self.status,
             "people": {s: {"parts": p, "trials": t} for s, (p, t) in self.people.items()},
@@ -101,24 +113,25 @@ def examine(
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise NeuroalignError(f"{folder} is not a folder. Give the folder that a data set lies in.")
+        raise NeuroalignError(not_a_folder(folder))
+    below = sets_below(folder)
     if isinstance(dataset, Reader):
         reader: Reader | None = dataset
     else:
-        reader = recognise(folder) if dataset is None else load_reader(dataset)
+        reader = recognise_itself(folder, below) if dataset is None else load_reader(dataset)
     if reader is None:
-        raise NeuroalignError(
-            f"{folder} looks like none of the data sets that can be read ("
-            f"{', '.join(reader_names())}). Give the top folder of the data set; `neuroalign "
-            "datasets NAME` shows which files are looked for."
-        )
+        raise NeuroalignError(not_recognised(folder))
+    if dataset is None and (several := several_sets(folder, reader, below)):
+        raise NeuroalignError(several)
     chosen = options or reader.options()
     try:
         with damage_explained("planning", str(folder), reader.card.name):
             plan = reader.plan(folder, chosen, subjects)
     except NeuroalignError as error:
         plan = Plan((), (Finding(folder.name, str(error), "fatal", 1),))
-    findings = list(plan.findings)
+    findings = [*plan.findings, *further_sets(folder, reader, below)]
+    if meant := meant_instead(folder, reader):
+        findings.insert(0, Finding(folder.name, meant, "fatal" if not plan.parts else "note", 1))
     if not plan.parts and not any(f.severity == "fatal" for f in findings):
         findings.append(Finding(folder.name, "there is nothing to prepare", "fatal", 1))
     if not quick and plan.parts:
@@ -127,8 +140,8 @@ def examine(
     for part in plan.parts:
         parts, trials = people.get(part.subject, (0, 0))
         people[part.subject] = parts + 1, trials + part.trials
-    findings.sort(key=lambda f: _ORDER.index(f.severity))
-    return Diagnosis(folder, reader.card.name, reader.card.title, people, tuple(findings))
+    card, is_own = reader.card, reader.recognises(folder)
+    return Diagnosis(folder, card.name, card.title, people, tuple(worst_first(findings)), is_own)
 
 
 def _look_inside(reader: Reader, plan: Plan, options: Options, jobs: int) -> list[Finding]:

@@ -23,12 +23,14 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from neuroalign.errors import NeuroalignError
+from neuroalign.errors import MissingDependencyError, NeuroalignError
 from neuroalign.files import atomic_folder, move_into_place, refuse_existing, remove_partials
 from neuroalign.progress import bar
+from neuroalign.recordings.alike import findings_once
 from neuroalign.recordings.container import Recordings
 from neuroalign.recordings.damage import damage_explained
 from neuroalign.recordings.joining import join_people
+from neuroalign.recordings.nearby import meant_instead, not_a_folder
 from neuroalign.recordings.quality import Finding
 from neuroalign.recordings.readers.contract import (
     Options,
@@ -43,7 +45,7 @@ from neuroalign.recordings.staged_parts import is_staged, open_part, part_key, s
 from neuroalign.recordings.workers import run_tasks
 from neuroalign.recordings.writer import RecordingsWriter
 
-_MOST_SHOWN = 12
+_MOST_SHOWN = 30
 
 
 def prepare(
@@ -90,9 +92,7 @@ def prepare(
     out, chosen = Path(out), options or reader.options()
     if not overwrite:
         refuse_existing(out)
-    with damage_explained("planning", str(folder), reader.card.name):
-        plan = reader.plan(Path(folder), chosen, subjects)
-    refuse_fatal(plan.findings, reader)
+    plan = _planned(reader, Path(folder), chosen, subjects)
     with _unfinished(out) as work:
         staged = _stage_all(reader, plan, chosen, work / "parts", jobs, dask)
         settled = reader.settle(staged, chosen)
@@ -111,9 +111,27 @@ def prepare(
     return Recordings(out)
 
 
+def _planned(
+    reader: Reader, folder: Path, options: Options, subjects: Sequence[str] | None
+) -> Plan:
+    """Let the reader plan; where it cannot, say which folder near this one it could."""
+    try:
+        with damage_explained("planning", str(folder), reader.card.name):
+            plan = reader.plan(folder, options, subjects)
+        refuse_fatal(plan.findings, reader)
+    except MissingDependencyError:
+        raise
+    except NeuroalignError as error:
+        if not folder.is_dir():
+            raise NeuroalignError(not_a_folder(folder)) from error
+        meant = meant_instead(folder, reader)
+        raise NeuroalignError(f"{meant}\n{error}" if meant else str(error)) from error
+    return plan
+
+
 def refuse_fatal(findings: Sequence[Finding], reader: Reader) -> None:
-    """Stop, with all of them listed, if there are findings that nothing can be prepared with."""
-    fatal = [f for f in findings if f.severity == "fatal"]
+    """Stop, with all kinds of them listed, if nothing can be prepared with some findings."""
+    fatal = findings_once(f for f in findings if f.severity == "fatal")
     if not fatal:
         return
     lines = [f"  {f.where}: {f.what}" for f in fatal[:_MOST_SHOWN]]

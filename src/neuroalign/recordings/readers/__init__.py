@@ -66,13 +66,15 @@ def load_reader(name: str) -> Reader:
     return found
 
 
+def all_readers() -> list[Reader]:
+    """Return a reader of each of `reader_names`, in that order."""
+    return [load_reader(name) for name in reader_names()]
+
+
 def recognise(folder: Path) -> Reader | None:
     """Return the first reader that takes `folder` for its own."""
-    for name in reader_names():
-        reader = load_reader(name)
-        if reader.recognises(folder):
-            return reader
-    return None
+    readers = (load_reader(name) for name in reader_names())
+    return next((r for r in readers if r.recognises(folder)), None)
 
 
 def _plugged_in() -> dict[str, EntryPoint]:

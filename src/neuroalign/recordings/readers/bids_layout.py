@@ -69,6 +69,8 @@ def find_recordings(
             datatypes=kind,
             suffixes=kind,
             extensions=EXTENSIONS[kind],
+            # Not what lies in derivatives, or in another data set further down.
+            ignore_nosub=True,
         )
         if paths:
             return kind, _recordings(paths)
