@@ -18,6 +18,7 @@ from scipy.spatial.distance import cdist
 from neuroalign.evaluation.ceilings import ITEM_COLUMNS, MatchScores, class_table
 from neuroalign.evaluation.queries import unit_keys
 
+Array = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 #: Leaving out a tenth of the units costs little and takes ten passes, however many units there are.
 MOST_FOLDS = 10
@@ -26,10 +27,11 @@ MOST_FOLDS = 10
 def own_class(items: pd.DataFrame, features: npt.NDArray[np.floating]) -> MatchScores | None:
     """Score each person's responses against their mean other responses to every class.
 
-    Units are left out fold by fold (see `unit_folds`), of all classes alike, so that without any
-    signal all class means are equally far from what was left out. Features are divided by their
-    standard deviation over the rest, and means weigh items by their trials. The score is minus
-    the Euclidean distance, which does not hang on what the other candidates are.
+    Units are left out fold by fold (see `unit_folds`), of all classes alike. Features are divided
+    by their standard deviation over the rest, and means weigh items by their trials. The score is
+    minus the squared Euclidean distance, which does not hang on what the other candidates are, less
+    what the noise of the class mean adds to it: without any signal, all class means are then
+    equally far from what was left out, also that of a class with fewer units.
 
     Parameters
     ----------
@@ -51,7 +53,8 @@ def own_class(items: pd.DataFrame, features: npt.NDArray[np.floating]) -> MatchS
     if len(names) < 2:
         return None
     code = labels.map({n: i for i, n in enumerate(names)}).fillna(-1).to_numpy(np.int64)
-    fold = unit_folds(items)
+    unit = np.unique(unit_keys(items, None), return_inverse=True)[1]
+    fold = unit_folds(items, unit)
     weights = np.ones(len(items))
     if "n_averaged" in items:
         weights = items["n_averaged"].to_numpy(np.float64)
@@ -71,9 +74,10 @@ def own_class(items: pd.DataFrame, features: npt.NDArray[np.floating]) -> MatchS
             scale = features[rest].std(axis=0, dtype=np.float64)
             varies = scale > 0
             scaled = features[:, varies][used] / scale[varies]
-            means = _weighted_means(scaled, code[used], weights[used], len(names))[present]
+            means, noise = _class_means(scaled, code[used], weights[used], unit[used], len(names))
             own = features[:, varies][answerable] / scale[varies]
-            scores[np.ix_(answerable, present)] = -cdist(own, means)
+            distance = cdist(own, means[present], "sqeuclidean") - noise[present]
+            scores[np.ix_(answerable, present)] = -distance
     if np.isnan(scores).all():
         return None
     found = items[[c for c in ITEM_COLUMNS if c in items]].reset_index(drop=True)
@@ -126,12 +130,26 @@ def unit_folds(items: pd.DataFrame, units: npt.ArrayLike | None = None) -> Codes
     return fold
 
 
-def _weighted_means(
-    rows: npt.NDArray[np.floating], code: Codes, weights: npt.NDArray[np.float64], n: int
-) -> npt.NDArray[np.float64]:
-    """Return the mean of the rows of each code; zeros where there is none."""
-    shares = np.zeros((n, len(rows)))
-    shares[code, np.arange(len(rows))] = weights
-    total = shares.sum(axis=1, keepdims=True)
-    means: npt.NDArray[np.float64] = shares @ rows / np.where(total > 0, total, 1.0)
-    return means
+def _class_means(
+    rows: Array, code: Codes, weights: Array, unit: Codes, n: int
+) -> tuple[Array, Array]:
+    """Return the mean of the rows of each class, and how far noise moves it, squared.
+
+    The noise is that of units (of their means, pooled over classes), over the number of units.
+    Zeros for a class without rows.
+    """
+    pairs, member = np.unique(np.stack([code, unit]), axis=1, return_inverse=True)
+    member = member.ravel()
+    total = np.bincount(member, weights)
+    own = np.zeros((len(total), rows.shape[1]))
+    np.add.at(own, member, weights[:, None] * rows)
+    own /= total[:, None]
+    of = pairs[0]
+    in_class = np.bincount(of, total, minlength=n)
+    share = total / in_class[of]
+    means = np.zeros((n, rows.shape[1]))
+    np.add.at(means, of, share[:, None] * own)
+    number = np.bincount(of, minlength=n)
+    apart = ((own - means[of]) ** 2).sum()
+    variance = apart / max(1, int((number - 1).clip(min=0).sum()))
+    return means, variance * np.bincount(of, share**2, minlength=n)
