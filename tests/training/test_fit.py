@@ -160,18 +160,25 @@ def test_clipping_bounds_the_step(new_module, sets, pictures):
     assert moved[1] < 1e-4
 
 
-def test_a_huge_learning_rate_is_an_error_that_says_what_to_do(
-    new_module, sets, pictures, tmp_path
+def test_a_huge_learning_rate_is_an_error_that_says_what_to_do(new_module, sets, pictures):
+    with pytest.raises(NeuroalignError, match=r"the loss became nan in epoch 1, .*`learning_rate`"):
+        run(new_module(), sets, pictures, epochs=8, learning_rate=1e30, clip=None)
+
+
+@pytest.mark.parametrize(
+    ("rate", "validate", "found"),
+    [
+        (1e38, True, "weights became NaN"),
+        (1e38, False, "weights became NaN"),  # or a refit would keep them
+        (1e20, True, "validation failed"),
+    ],
+)
+def test_the_last_step_of_an_epoch_may_be_the_one_that_diverges(
+    new_module, sets, pictures, rate, validate, found
 ):
-    with pytest.raises(NeuroalignError, match=r"epoch \d+\. Lower `learning_rate`"):
-        run(
-            new_module(),
-            sets,
-            pictures,
-            epochs=8,
-            learning_rate=1e30,
-            clip=None,
-        )
+    options = {"epochs": 1, "batch_size": 1000, "clip": None, "learning_rate": rate}
+    with pytest.raises(NeuroalignError, match=f"{found}.*in epoch 1, so training has diverged"):
+        run(new_module(), sets, pictures, validate=validate, **options)
 
 
 def test_an_untrained_model_costs_about_the_log_of_the_pictures_in_a_batch(

@@ -115,6 +115,24 @@ def test_a_person_with_hardly_any_training_trials_is_named(fmri, pictures, kept,
         fit_bundle({"fmri": view}, pictures, PAPER)
 
 
+def test_training_trials_of_one_picture_are_refused(fmri, pictures):
+    rows = (fmri.trials["stimulus"] == "p00").to_numpy(bool)
+    recipe = small_recipe(validation={"by": "run"})
+    with pytest.raises(NeuroalignError, match="All training trials show the same picture"):
+        fit_bundle({"fmri": fmri.take(rows)}, pictures, recipe)
+
+
+def test_a_person_who_saw_one_picture_starts_at_random_or_not_at_all(tmp_path, pictures):
+    recordings = write_fmri(tmp_path / "fmri", pictures, repeats=6)
+    trials = recordings.trials
+    keep = ((trials["subject"] == "anna") | (trials["stimulus"] == "p00")).to_numpy(bool)
+    changes = {"validation": {"by": "run"}, "training": {"epochs": 1, "refit": False}}
+    with pytest.raises(NeuroalignError, match=r"'ben'.* all show the same picture"):
+        fit_bundle({"fmri": recordings.take(keep)}, pictures, small_recipe(**changes))
+    random = fit_bundle({"fmri": recordings.take(keep)}, pictures, small_recipe("paper", **changes))
+    assert random.bundle.modules["fmri"].subjects == ("anna", "ben")
+
+
 def test_a_recipe_for_spatial_layers_cannot_start_from_ridge(tmp_path, pictures):
     table = pd.DataFrame(
         {"subject": "a", "stimulus": [f"p{i:02d}" for i in range(40)], "split": "train"}

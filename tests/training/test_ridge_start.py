@@ -13,15 +13,8 @@ from neuroalign.errors import NeuroalignError
 from neuroalign.models.module import Architecture, NeuralModule, shapes_of
 from neuroalign.models.space import fit_space, identity_space
 from neuroalign.training.pipeline import start_from_ridge
-from neuroalign.training.ridge_start import (
-    StartChoice,
-    StartData,
-    apply_whitener,
-    choose_start,
-    load_start_data,
-    pooled,
-    solve_start,
-)
+from neuroalign.training.ridge_start import StartChoice, choose_start, solve_start
+from neuroalign.training.start_data import StartData, apply_whitener, load_start_data, pooled
 from neuroalign.training.statistics import fit_standardisation, noise_whitener
 from neuroalign.training.targets import make_targets
 
@@ -282,6 +275,17 @@ def test_people_with_one_map_share_it_and_people_with_opposite_maps_do_not(pictu
         (choice,) = choose_start(data, [space], pictures.vectors, shares=(0.0, 0.9))
         found[name] = choice.share
     assert found == {"same": 0.9, "opposite": 0.0}
+
+
+@pytest.mark.parametrize("seen", [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)])
+def test_a_person_who_saw_little_may_fall_into_one_fold(pictures, space, seen):
+    """Of these pairs of pictures, two lie in one of two folds: nothing is left to learn from."""
+    rng = np.random.default_rng(0)
+    rows = (np.arange(4), np.array(seen))
+    x = tuple(rng.normal(size=(len(r), 5)).astype(np.float32) for r in rows)
+    data = StartData(("a", "b"), ((5,), (5,)), x, rows, rows, (np.ones(5),) * 2)
+    (choice,) = choose_start(data, [space], pictures.vectors, shares=(0.0,), folds=2)
+    assert 0.0 <= choice.two_way <= 1.0
 
 
 def test_pictures_without_relation_to_the_trials_score_chance(pictures, space):

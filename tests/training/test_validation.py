@@ -38,13 +38,17 @@ def test_by_run_whole_runs_of_each_person_are_held_out(fmri):
 
 
 def test_a_column_that_is_not_there_is_named_with_the_way_out(fmri):
-    with pytest.raises(NeuroalignError, match=r"validation by 'block'.*`validation: {by: run}`"):
+    with pytest.raises(
+        NeuroalignError, match=r"'block'.*128 of 128 .*`validation: {by: stimulus}`"
+    ):
         masks(fmri, "block")
 
 
 def test_too_few_pictures(fmri):
     few = fmri.take(fmri.trials["stimulus"].isin(["p00", "p01", "p02"]).to_numpy())
-    with pytest.raises(NeuroalignError, match="3 training pictures are too few to split off 2"):
+    with pytest.raises(
+        NeuroalignError, match=r"3 training picture\(s\) are too few to split off 2"
+    ):
         masks(few, "stimulus")
 
 

@@ -88,7 +88,7 @@ def fit(
     Raises
     ------
     NeuroalignError
-        The loss is no longer finite, or the checkpoint is damaged or of another training.
+        Training diverges, or the checkpoint is damaged or of another training.
     """
     learner = _Learner(module, settings.temperature, settings.learn_temperature)
     trainable = [p for p in learner.parameters() if p.requires_grad]
@@ -136,9 +136,15 @@ def fit(
                 losses.append(loss)
                 advance(1)
             row = {"epoch": float(epoch), "loss": float(torch.stack(losses).mean())}
-            _refuse_divergence(row["loss"], epoch, description)
+            if not np.isfinite(row["loss"]):
+                raise _diverged(f"the loss became {row['loss']}", epoch, description)
+            if not all(p.isfinite().all() for p in trainable):  # by the epoch's last step
+                raise _diverged("weights became NaN or infinite", epoch, description)
             if validation is not None:
-                row["two_way"] = _two_way(module, validation, goals)
+                try:
+                    row["two_way"] = _two_way(module, validation, goals)
+                except NeuroalignError as error:  # before training, the same could be embedded
+                    raise _diverged(f"validation failed ({error})", epoch, description) from error
             state.remember(result, row)
             if log is not None and fabric.is_global_zero:
                 log(row)
@@ -242,9 +248,8 @@ def _identity(
     return stated | {"seed": seed, "epochs": epochs, "trials": trials, "space": [*targets.shape]}
 
 
-def _refuse_divergence(loss: float, epoch: int, what: str) -> None:
-    if not np.isfinite(loss):
-        raise NeuroalignError(
-            f"{what}: the loss became {loss} in epoch {epoch}. Lower `learning_rate`, set `clip`, "
-            "or train with precision 32-true; the checkpoint of the last good epoch is kept."
-        )
+def _diverged(found: str, epoch: int, what: str) -> NeuroalignError:
+    return NeuroalignError(
+        f"{what}: {found} in epoch {epoch}, so training has diverged. Train into another folder "
+        "with a lower `learning_rate`, with `clip: 1.0`, or with `precision: 32-true`."
+    )

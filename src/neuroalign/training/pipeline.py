@@ -17,25 +17,19 @@ from neuroalign.errors import NeuroalignError
 from neuroalign.images.targets import class_targets
 from neuroalign.models.alignment import LinearAlignment
 from neuroalign.models.bundle import Bundle
-from neuroalign.models.module import Architecture, NeuralModule, shapes_of
+from neuroalign.models.module import Architecture, NeuralModule
 from neuroalign.models.space import CommonSpace, fit_space
 from neuroalign.recipe import FitRecipe, fit_recipe
 from neuroalign.recordings.container import Modality, Recordings
 from neuroalign.retrieval.embeddings import Embeddings
+from neuroalign.training.devices import make_fabric
 from neuroalign.training.fit import TrialSet
 from neuroalign.training.fit import fit as fit_module
 from neuroalign.training.logs import EpochLog
-from neuroalign.training.ridge_start import (
-    MAX_ITEMS,
-    StartChoice,
-    StartData,
-    choose_start,
-    load_start_data,
-    pooled,
-    solve_start,
-)
-from neuroalign.training.statistics import fit_standardisation
+from neuroalign.training.ridge_start import StartChoice, choose_start, solve_start
+from neuroalign.training.start_data import MAX_ITEMS, StartData, load_start_data, pooled
 from neuroalign.training.targets import Targets, make_targets
+from neuroalign.training.untrained import untrained_module
 from neuroalign.training.validation import validation_masks
 
 
@@ -127,11 +121,21 @@ def fit_bundle(
     folder : Path, optional
         Checkpoints and logs go there; a run that was killed goes on from them.
     fabric : Fabric, optional
-        Already launched; one process on the CPU unless given.
+        Already launched; unless given, one process, on a GPU where there is one.
+
+    Returns
+    -------
+    Fitted
+        Its modules lie on the CPU.
+
+    Raises
+    ------
+    NeuroalignError
+        Training trials are missing, too few, or without targets; all have the same target; the
+        recipe does not fit the recordings; or the training diverges.
     """
     recipe = recipe or fit_recipe()
-    if fabric is None:
-        fabric = Fabric(accelerator="cpu", devices=1, precision=recipe.training.precision)
+    fabric = fabric or make_fabric(precision=recipe.training.precision)
     architectures = architectures or {
         m: recipe.architectures[m].model_copy(update={"align": recipe.align}) for m in recordings
     }
@@ -142,46 +146,46 @@ def fit_bundle(
     search = {m: _part(t, ~masks[m]) for m, t in whole.items()}
     held = {m: _part(t, masks[m]) for m, t in whole.items()}
     used = np.unique(np.concatenate([t.target_rows for t in whole.values()]))
+    if len(used) < 2:
+        raise NeuroalignError(
+            "All training trials show the same picture or class, so there is nothing to tell it "
+            "from. Train on recordings of at least two."
+        )
     spaces = candidate_spaces(targets.embeddings.take(used), recipe)
     space, choices = _choose(search, spaces, targets, recipe, architectures, fabric)
     goals = space.transform(targets.embeddings).vectors
-    modules: dict[Modality, NeuralModule] = {}
-    fitted = Fitted(Bundle(modules, space), targets, masks, choices)
-    for modality in recordings:
 
-        def train(
-            trials: TrialSet,
-            validation: TrialSet | None,
-            epochs: int,
-            stage: str,
-            modality: Modality = modality,
-        ) -> tuple[NeuralModule, int]:
-            module = _new_module(
-                architectures[modality], trials.recordings, space, targets, trials, choices, recipe
-            )
-            log = None
-            if folder is not None and fabric.is_global_zero:
-                log = EpochLog(folder, f"{modality}-{stage}")
-            result = fit_module(
-                module,
-                trials,
-                validation,
-                goals,
-                recipe.training,
-                fabric=fabric,
-                seed=recipe.seed,
-                epochs=epochs,
-                checkpoint=folder / "checkpoints" / f"{modality}-{stage}.pt" if folder else None,
-                log=log,
-                description=f"training {modality}" + (", all data" if validation is None else ""),
-            )
-            return module, result.best_epoch
+    def train(
+        modality: Modality, trials: TrialSet, validation: TrialSet | None, epochs: int, stage: str
+    ) -> tuple[NeuralModule, int]:
+        module = untrained_module(architectures[modality], trials.recordings, space, recipe.seed)
+        if modality in choices and module.architecture.align != "frozen_random":
+            _start_module(module, trials, choices[modality], targets, recipe.seed)
+        log = None
+        if folder is not None and fabric.is_global_zero:
+            log = EpochLog(folder, f"{modality}-{stage}")
+        result = fit_module(
+            module,
+            trials,
+            validation,
+            goals,
+            recipe.training,
+            fabric=fabric,
+            seed=recipe.seed,
+            epochs=epochs,
+            checkpoint=folder / "checkpoints" / f"{modality}-{stage}.pt" if folder else None,
+            log=log,
+            description=f"training {modality}" + (", all data" if validation is None else ""),
+        )
+        return module, result.best_epoch
 
-        module, best = train(search[modality], held[modality], recipe.training.epochs, "search")
+    fitted = Fitted(Bundle({}, space), targets, masks, choices)
+    for m in recordings:
+        module, best = train(m, search[m], held[m], recipe.training.epochs, "search")
         if recipe.training.refit:
-            module, _ = train(whole[modality], None, best, "refit")
-        modules[modality] = module.cpu().eval()
-        fitted.best_epochs[modality] = best
+            module, _ = train(m, whole[m], None, best, "refit")
+        fitted.bundle.modules[m] = module.cpu().eval()
+        fitted.best_epochs[m] = best
     return fitted
 
 
@@ -261,7 +265,9 @@ def _choose(
     if fabric.is_global_zero:
         table = {}
         for m, t in search.items():
-            data = load_start_data(t.recordings, t.target_rows, seed=recipe.seed)
+            data = load_start_data(
+                t.recordings, t.target_rows, whiten=any(recipe.start.whiten), seed=recipe.seed
+            )
             table[m] = choose_start(
                 pooled(data) if architectures[m].align == "none" else data,
                 spaces,
@@ -278,37 +284,19 @@ def _choose(
     return spaces[best], choices if recipe.start.kind == "ridge" else {}
 
 
-def _new_module(
-    architecture: Architecture,
-    recordings: Recordings,
-    space: CommonSpace,
-    targets: Targets,
-    trials: TrialSet,
-    choices: Mapping[Modality, StartChoice],
-    recipe: FitRecipe,
-) -> NeuralModule:
-    """Build a module whose weights are where training starts."""
-    torch.manual_seed(recipe.seed)
-    module = NeuralModule(
-        architecture,
-        recordings.modality,
-        recordings.info.axes,
-        shapes_of(recordings, recordings.subjects),
-        space,
+def _start_module(
+    module: NeuralModule, trials: TrialSet, choice: StartChoice, targets: Targets, seed: int
+) -> None:
+    # With nothing shared, each person is a small problem of their own.
+    alone = choice.share == 0.0 and module.architecture.align != "none"
+    data = load_start_data(
+        trials.recordings,
+        trials.target_rows,
+        max_items=MAX_ITEMS * (len(module.subjects) if alone else 1),
+        whiten=choice.whiten,
+        seed=seed,
     )
-    fit_standardisation(module, recordings)
-    if recordings.modality in choices and architecture.align != "frozen_random":
-        choice = choices[recordings.modality]
-        alone = choice.share == 0.0 and architecture.align != "none"  # a small problem a person
-        data = load_start_data(
-            recordings,
-            trials.target_rows,
-            max_items=MAX_ITEMS * (len(recordings.subjects) if alone else 1),
-            whiten=choice.whiten,
-            seed=recipe.seed,
-        )
-        start_from_ridge(module, data, choice, targets)
-    return module
+    start_from_ridge(module, data, choice, targets)
 
 
 def start_from_ridge(

@@ -16,44 +16,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import scipy.linalg
 
 from neuroalign.models.space import CommonSpace
-from neuroalign.recordings.container import Recordings
 from neuroalign.training.component_weights import choose_weights
-from neuroalign.training.statistics import mean_and_scale, noise_whitener
+from neuroalign.training.start_data import StartData, apply_whitener
 
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
 
 #: Penalties, relative to the mean eigenvalue of the kernel.
 PENALTIES = tuple(float(p) for p in np.geomspace(0.1, 1000.0, 9))
-#: More items than this are thinned out: the kernel is (items x items).
-MAX_ITEMS = 4096
-MAX_BYTES = 768 * 2**20
-
-
-@dataclass(frozen=True)
-class StartData:
-    """One modality's training items, averaged over repeats and standardised.
-
-    `x[s]` (n_s, features) of each person; `target[s]` (n_s,) their target rows; `group[s]` (n_s,)
-    what cross-validation must not divide: a picture, or a run where only classes are known;
-    `whitener[s]` see `noise_whitener`.
-    """
-
-    subjects: tuple[str, ...]
-    shapes: tuple[tuple[int, ...], ...]
-    x: tuple[npt.NDArray[np.float32], ...]
-    target: tuple[npt.NDArray[np.int64], ...]
-    group: tuple[npt.NDArray[np.int64], ...]
-    whitener: tuple[FloatArray, ...]
-
-    @property
-    def can_share(self) -> bool:
-        """Whether people have the same features."""
-        return len(self.subjects) > 1 and len(set(self.shapes)) == 1
 
 
 @dataclass(frozen=True)
@@ -69,103 +42,6 @@ class StartChoice:
     weights: tuple[float, ...] = ()
 
 
-def load_start_data(
-    trials: Recordings,
-    targets: npt.NDArray[np.int64],
-    *,
-    max_items: int = MAX_ITEMS,
-    whiten: bool = True,
-    seed: int = 0,
-) -> StartData:
-    """Average the repeats of training trials and standardise them.
-
-    Very large sets are thinned to `max_items` items in all and `MAX_BYTES` of features. Noise is
-    only measured if `whiten` says that it may be needed.
-    """
-    subjects, x, y, whiteners, shapes = trials.subjects, [], [], [], []
-    pictured = bool(trials.trials["stimulus"].notna().all())
-    averaged = trials.average_repeats() if pictured else trials
-    groups = []
-    position = dict(zip(_keys(trials), targets, strict=True))
-    row_bytes = max(4 * int(np.prod(trials.feature_shape(s))) for s in subjects)
-    room = min(max_items, MAX_BYTES // row_bytes) // len(subjects)
-    for number, subject in enumerate(subjects):
-        view = averaged.select(subject=subject)
-        if len(view) > room:
-            chosen = np.random.default_rng([seed, number]).permutation(len(view))[:room]
-            view = view.take(np.sort(chosen))
-        mean, scale = mean_and_scale(trials, subject)
-        signals = view.read()
-        signals -= mean.astype(np.float32)
-        signals /= scale.reshape(-1, *[1] * (mean.ndim - 1)).astype(np.float32)
-        shapes.append(trials.feature_shape(subject))
-        x.append(signals.reshape(len(signals), -1))
-        y.append(np.array([position[k] for k in _keys(view)], np.int64))
-        groups.append(y[-1] if pictured else _stretches(view.trials) + 10_000 * number)
-        whiteners.append(noise_whitener(trials, subject, targets, scale) if whiten else np.empty(0))
-    return StartData(subjects, tuple(shapes), tuple(x), tuple(y), tuple(groups), tuple(whiteners))
-
-
-def pooled(data: StartData) -> StartData:
-    """Make one person of all, their features padded with zeros to the widest (align: none).
-
-    Noise is not whitened: it differs from person to person, and there is but one layer.
-    """
-    widest = tuple(max(sizes) for sizes in zip(*data.shapes, strict=True))
-    padded = []
-    for x, shape in zip(data.x, data.shapes, strict=True):
-        missing = [(0, want - have) for have, want in zip(shape, widest, strict=True)]
-        padded.append(np.pad(x.reshape(-1, *shape), [(0, 0), *missing]).reshape(len(x), -1))
-    return StartData(
-        ("everybody",),
-        (widest,),
-        (np.concatenate(padded),),
-        (np.concatenate(data.target),),
-        (np.concatenate(data.group),),
-        (np.eye(widest[0]) if len(widest) > 1 else np.ones(widest),),
-    )
-
-
-def _stretches(trials: pd.DataFrame) -> npt.NDArray[np.int64]:
-    """Return the run of each trial; of people with fewer than 4 runs, the quarter of the run."""
-    runs = pd.factorize(_text(trials["session"]) + "/" + _text(trials["run"]))[0]
-    if runs.max() + 1 >= 4:
-        return np.asarray(runs, np.int64)
-    place = trials.groupby(runs).cumcount().to_numpy()
-    length = np.bincount(runs)[runs]
-    return np.asarray(4 * runs + 4 * place // length, np.int64)
-
-
-def _text(column: pd.Series) -> pd.Series:
-    return column.astype("string").fillna("")
-
-
-def _keys(view: Recordings) -> list[tuple[str, str]]:
-    return list(
-        zip(
-            _text(view.trials["stimulus"]),
-            _text(view.trials["label"]),
-            strict=True,
-        )
-    )
-
-
-def _whitened(data: StartData, person: int, whiten: bool) -> npt.NDArray[np.float32]:
-    x = data.x[person]
-    return apply_whitener(x, data.whitener[person], data.shapes[person]) if whiten else x
-
-
-def apply_whitener(
-    x: npt.NDArray[np.float32], whitener: FloatArray, shape: tuple[int, ...]
-) -> npt.NDArray[np.float32]:
-    """Whiten flattened trials (n, features)."""
-    w = whitener.astype(np.float32)
-    if w.ndim == 1:
-        return np.asarray(x * w)
-    folded = x.reshape(len(x), shape[0], -1)
-    return np.asarray(np.matmul(w, folded).reshape(len(x), -1))
-
-
 def _kernels(data: StartData, whiten: bool) -> tuple[FloatArray, npt.NDArray[np.int64]]:
     """Return x^T x' between all items (zero between people who cannot share) and the person."""
     sizes = [len(x) for x in data.x]
@@ -174,9 +50,9 @@ def _kernels(data: StartData, whiten: bool) -> tuple[FloatArray, npt.NDArray[np.
     out = np.zeros((len(person), len(person)))
     # Two people at a time: whitened copies of all of them would take as much memory again.
     for i in range(len(sizes)):
-        own = _whitened(data, i, whiten)
+        own = data.features(i, whiten=whiten)
         for j in range(i, len(sizes) if data.can_share else i + 1):
-            other = own if j == i else _whitened(data, j, whiten)
+            other = own if j == i else data.features(j, whiten=whiten)
             rows, columns = slice(*starts[i : i + 2]), slice(*starts[j : j + 2])
             out[rows, columns] = own @ other.T
             out[columns, rows] = out[rows, columns].T
@@ -282,6 +158,10 @@ def _predict_left_out(
     y = [goal[target[part]] - c[part] for goal, c in zip(goals, centre, strict=True)]
     for number in np.unique(fold):
         train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        if not len(train):  # all that a person saw fell into one fold: predicted is the mean
+            for predictions in out:
+                predictions[:, part[test]] = 0.0
+            continue
         values, vectors = scipy.linalg.eigh(kernel[np.ix_(train, train)])
         left = kernel[np.ix_(test, train)] @ vectors
         unit = values.mean()
@@ -324,7 +204,7 @@ def solve_start(
     for group in groups:
         part = np.flatnonzero(np.isin(person, group))
         y = goal[target[part]]
-        kernel, within = _kernels(_only(data, group), choice.whiten)
+        kernel, within = _kernels(data.only(group), choice.whiten)
         weighted = _weighted(kernel, within, choice.share)
         strength = choice.penalty * np.trace(weighted) / len(weighted)
         weighted[np.diag_indices_from(weighted)] += strength
@@ -343,11 +223,6 @@ def solve_start(
     return maps
 
 
-def _only(data: StartData, people: Sequence[int]) -> StartData:
-    parts = [data.subjects, data.shapes, data.x, data.target, data.group, data.whitener]
-    return StartData(*(tuple(part[i] for i in people) for part in parts))  # type: ignore[arg-type]
-
-
 def _sum_of_maps(
     data: StartData,
     whiten: bool,
@@ -355,5 +230,5 @@ def _sum_of_maps(
     person: npt.NDArray[np.int64],
     people: Sequence[int] | range,
 ) -> npt.NDArray[np.float32]:
-    parts = [dual[person == i].T @ _whitened(data, i, whiten) for i in people]
+    parts = [dual[person == i].T @ data.features(i, whiten=whiten) for i in people]
     return np.asarray(sum(parts[1:], start=parts[0]))

@@ -35,15 +35,32 @@ def untrained_bundle(
     """
     modules: dict[Modality, NeuralModule] = {}
     for modality, whole in recordings.items():
-        view = whole.select(split="train")
-        torch.manual_seed(seed)
-        module = NeuralModule(
-            architectures[modality],
-            modality,
-            view.info.axes,
-            shapes_of(view, view.subjects),
-            space,
-        )
-        fit_standardisation(module, view)
+        training = whole.select(split="train")
+        module = untrained_module(architectures[modality], training, space, seed)
         modules[modality] = module.cpu().eval()
     return Bundle(modules, space)
+
+
+def untrained_module(
+    architecture: Architecture, training: Recordings, space: CommonSpace, seed: int
+) -> NeuralModule:
+    """Return a module as it is drawn, with the standardisation of its people's training trials.
+
+    Parameters
+    ----------
+    architecture : Architecture
+    training : Recordings
+        Training trials only.
+    space : CommonSpace
+    seed : int
+    """
+    torch.manual_seed(seed)
+    module = NeuralModule(
+        architecture,
+        training.modality,
+        training.info.axes,
+        shapes_of(training, training.subjects),
+        space,
+    )
+    fit_standardisation(module, training)
+    return module

@@ -28,11 +28,20 @@ def validation_masks(
     for recordings in training.values():
         if len(recordings) == 0:
             raise NeuroalignError(f"{recordings.path} has no training trials (split == 'train').")
-        if recipe.by not in recordings.trials or recordings.trials[recipe.by].isna().any():
+        table = recordings.trials
+        if recipe.by not in table or table[recipe.by].isna().any():
+            lacking = int(table[recipe.by].isna().sum()) if recipe.by in table else len(table)
+            whole = [
+                c for c in ("stimulus", "run", "block") if c in table and table[c].notna().all()
+            ]
             raise NeuroalignError(
-                f"{recordings.path}: validation by {recipe.by!r} needs that column for every "
-                "training trial, but it is missing. Where pictures are unknown, set "
-                "`validation: {by: run}` or `{by: block}` in the recipe."
+                f"{recordings.path}: validation by {recipe.by!r} needs a {recipe.by} for every "
+                f"training trial, but {lacking} of {len(table)} have none. "
+                + (
+                    f"Set `validation: {{by: {whole[0]}}}` in the recipe, which all of them have."
+                    if whole
+                    else "Prepare the recordings again with the picture, run or block of each."
+                )
             )
     if recipe.by == "stimulus":
         return _by_stimulus(training, recipe.fraction, seed)
@@ -46,7 +55,8 @@ def _by_stimulus(
     held = max(2, round(fraction * len(names)))
     if len(names) - held < 2:
         raise NeuroalignError(
-            f"{len(names)} training pictures are too few to split off {held} for validation."
+            f"{len(names)} training picture(s) are too few to split off {held} for validation and "
+            "keep at least 2. Record more pictures, or lower `validation: {fraction}`."
         )
     chosen = set(np.random.default_rng(seed).permutation(np.array(names, object))[:held])
     masks = {m: r.trials["stimulus"].isin(chosen).to_numpy(bool) for m, r in training.items()}
@@ -80,6 +90,6 @@ def _by_group(recordings: Recordings, recipe: ValidationRecipe, seed: int) -> np
     if not mask.any():
         raise NeuroalignError(
             f"{recordings.path}: every person has a single {recipe.by} of training data, so none "
-            f"can be held out for validation. Split by something finer."
+            "can be held out for validation. Split by something finer."
         )
     return mask
