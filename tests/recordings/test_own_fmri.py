@@ -21,8 +21,6 @@ from neuroalign.recordings import Recordings
 from neuroalign.recordings.arrays import prepare_arrays
 from neuroalign.recordings.doctor import examine
 from neuroalign.recordings.volumes import open_series, read_region
-from neuroalign.signals.fmri import detrend_runs, zscore_runs
-from neuroalign.signals.run_fits import RunFits
 
 KILLABLE = """
 import os, sys
@@ -168,33 +166,6 @@ def test_blocks_of_nifti_are_its_scaled_values(
     assert len(blocks) > 1
     whole = nibabel.load(tmp_path / "x.nii.gz").get_fdata()
     np.testing.assert_allclose(np.concatenate(blocks), whole[inside].T[rows], rtol=1e-6)
-
-
-@pytest.mark.parametrize(("detrend", "zscore"), [(True, False), (False, True), (True, True)])
-def test_runs_fitted_in_blocks_are_those_fitted_whole(detrend: bool, zscore: bool) -> None:
-    rng = np.random.default_rng(0)
-    runs = np.array([*"aaaaaaaa", *"bbbbbb", *"acac", *"ccccc"], object)  # not all in one piece
-    volumes = rng.normal(800, 10, size=(len(runs), 6)) + 3 * np.arange(len(runs))[:, None]
-    volumes = volumes.astype(np.float32)
-    expected = detrend_runs(volumes, runs) if detrend else volumes
-    expected = zscore_runs(expected, runs) if zscore else expected
-    fits = RunFits(runs, detrend=detrend, zscore=zscore)
-    for start in range(0, len(runs), 5):
-        fits.see(slice(start, min(start + 5, len(runs))), volumes[start : start + 5])
-    rows = np.array([3, 4, 12, 15, 20])
-    keep = np.array([True, False, True, True, True, False])
-    found = fits.apply(rows, volumes[rows], keep)
-    np.testing.assert_allclose(found, expected[rows][:, keep], rtol=1e-5, atol=2e-4)
-
-
-def test_a_run_that_is_a_line_cannot_be_standardised() -> None:
-    volumes = (5 + 2 * np.arange(10, dtype=np.float32))[:, None] * np.ones((1, 2), np.float32)
-    fits = RunFits(["a"] * 10, detrend=True, zscore=True)
-    fits.see(slice(0, 10), volumes)
-    with pytest.raises(NeuroalignError, match="2 of 2 voxels never change once their line"):
-        fits.apply(np.arange(10), volumes, np.ones(2, bool))
-    with pytest.raises(NeuroalignError, match="too short to detrend"):
-        RunFits(["a", "a"], detrend=True, zscore=False)
 
 
 def test_a_series_of_one_person_among_several_is_not_guessed(tmp_path: Path) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -103,10 +102,6 @@ class Preprocessing:
         if self.reject is not None:
             done.append(steps.record("reject", peak_to_peak=self.reject, unit=unit))
         return tuple(done)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the settings as JSON can hold them."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

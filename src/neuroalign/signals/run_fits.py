@@ -32,9 +32,11 @@ class _Fit:
 
 
 class RunFits:
-    """The same as `detrend_runs` and `zscore_runs`, for series that do not fit into memory.
+    """Take each run's line out of volumes and standardise them within their run, block by block.
 
-    Show it all volumes once (`see`), then let it change them (`apply`), block by block.
+    Show it all volumes once (`see`), in the order of recording, then let it change them (`apply`):
+    the series need not fit into memory. No label is used, so that a test run's statistics come from
+    that run: its offset and gain exist nowhere else.
 
     Parameters
     ----------
