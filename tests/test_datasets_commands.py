@@ -109,6 +109,26 @@ def test_doctor_recognises_the_folder(
     assert "is Toy set (`toy`)" in said and "Verdict: fine" in said
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_doctor_takes_the_options_of_prepare(
+    first: bool, plugged_in: Path, toy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def doctor(*options: object) -> int:
+        return neuroalign("doctor", *((*options, toy) if first else (toy, *options)))
+
+    assert doctor("--scale", "2", "--test", "p03,p05") == 0
+    assert f"Next: neuroalign prepare toy '{toy}'" in plain(capsys.readouterr().out)
+    assert doctor("--scale", "1e300") == 2
+    assert "infinite" in plain(capsys.readouterr().out)
+    assert doctor("--order", "random") == 2
+    assert "--order" in (said := plain(capsys.readouterr().err)) and "'random'" in said
+    assert doctor("--incomplete") == 2
+    said = plain(capsys.readouterr().err)
+    assert "(`toy`) has no option --incomplete; it has --scale, --order, --test" in said
+    assert doctor("--jsn") == 2
+    assert "--json" in plain(capsys.readouterr().err)
+
+
 def test_doctor_lists_all_that_is_wrong(
     plugged_in: Path, toy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -469,6 +469,8 @@ DAMAGES = (
     Damage("a table of pictures that is no text", _info(lambda _: [bytes(range(256)) * 9]),
            "refused", (_CSV,)),
     # Pictures
+    Damage("no file of pictures", _removed(STIMULI), "reported",
+           ("nsd_stimuli.hdf5", "nothing can be trained on it yet")),
     Damage("pictures cut off", _half(STIMULI), "refused", ("nsd_stimuli.hdf5", "cannot be read")),
     Damage("pictures are empty", _replaced(STIMULI, b""), "refused",
            ("nsd_stimuli.hdf5", "empty (0 bytes)")),

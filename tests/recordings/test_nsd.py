@@ -35,6 +35,7 @@ from neuroalign.images import open_picture, pictures_from_table
 from neuroalign.recordings import Recordings
 from neuroalign.recordings.doctor import examine
 from neuroalign.recordings.preparation import prepare
+from neuroalign.recordings.quality import read_findings
 from neuroalign.recordings.readers import nsd_betas, nsd_trials, recognise
 from neuroalign.recordings.readers.nsd import NsdOptions, NsdReader
 from neuroalign.recordings.resplit import write_split
@@ -179,11 +180,12 @@ def test_pictures_are_those_of_the_brick(two_people: Planted, tmp_path: Path) ->
     assert pictures.table["path"][0] == f"{two_people.folder / STIMULI}::imgBrick/{ids[0]}"
 
 
-def test_no_pictures_no_paths_and_a_note(tmp_path: Path) -> None:
+def test_no_pictures_no_paths_and_a_warning(tmp_path: Path) -> None:
     write_miniature(tmp_path / "set", stimuli=False)
     prepared(tmp_path / "set", tmp_path / "out")
     assert pd.read_csv(tmp_path / "out" / "pictures.tsv", sep="\t")["path"].isna().all()
-    assert "the table of pictures has no paths" in (tmp_path / "out" / "findings.tsv").read_text()
+    (found,) = [f for f in read_findings(tmp_path / "out" / "findings.tsv") if "no paths" in f.what]
+    assert found.severity == "warning" and "nothing can be trained" in found.what
 
 
 def test_versions_of_betas_and_containers(tmp_path: Path) -> None:

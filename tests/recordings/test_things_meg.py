@@ -259,6 +259,15 @@ def test_a_whole_one_is_fine(planted: Planted, tmp_path: Path) -> None:
     assert load_reader("things-meg").card.subjects == ("P1", "P2", "P3", "P4")
 
 
+def test_doctor_accepts_a_part_of_the_set_as_prepare_does(
+    planted: Planted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert neuroalign("doctor", planted.folder, "--quick") == 2
+    assert "add --incomplete" in capsys.readouterr().out
+    assert neuroalign("doctor", planted.folder, "--quick", "--incomplete") == 1
+    assert "Next: neuroalign prepare things-meg" in capsys.readouterr().out
+
+
 def test_what_is_planted_is_decoded(planted: Planted, tmp_path: Path) -> None:
     recordings = prepared(planted, tmp_path / "out")
     names = sorted(set(recordings.trials["stimulus"]))

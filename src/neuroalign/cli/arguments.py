@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -114,35 +114,12 @@ def shape(text: str | None) -> tuple[int, int, int] | None:
     return x, y, z
 
 
-def held_out(text: str) -> Any:
-    """Read which runs are held out: `last`, a share or names."""
-    if text == "last":
-        return "last"
-    try:
-        return float(text)
-    except ValueError:
-        return listed(text)
-
-
 def numbers(text: str | None) -> list[float] | None:
     """Read `50,100`."""
     try:
         return None if text is None else [float(part) for part in listed(text) or ()]
     except ValueError as error:
         raise NeuroalignError(f"Expected numbers such as 50,100; got {text!r}.") from error
-
-
-def interval(text: str | None) -> Any:
-    """Read two times in seconds, `-0.1,0`, either of which may be absent; or `none`."""
-    if text is None or text == "none":
-        return text
-    try:
-        start, end = (float(part) if part.strip() else None for part in text.split(","))
-    except ValueError as error:
-        raise NeuroalignError(
-            f"A baseline is two times in seconds such as -0.1,0, or none; got {text!r}."
-        ) from error
-    return start, end
 
 
 def by_person(entries: list[str]) -> dict[str, list[str | Path]]:

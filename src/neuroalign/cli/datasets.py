@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,10 +50,31 @@ def doctor_command(
     """Tell what a folder is, what of it is complete, missing, broken or suspicious.
 
     Exit status 0: fine; 1: usable, with warnings; 2: unusable.
-    """
-    from neuroalign.recordings.doctor import examine
 
-    found = examine(folder, dataset=dataset, subjects=listed(subjects), quick=quick, jobs=jobs)
+    Options of `neuroalign prepare NAME` (--sessions, --incomplete, ...) are taken too: the folder
+    is then looked at as that command would.
+    """
+    diagnose(folder, dataset, subjects, quick, jobs, as_json, {})
+
+
+def diagnose(
+    folder: Path,
+    dataset: str | None,
+    subjects: str | None,
+    quick: bool,
+    jobs: int,
+    as_json: bool,
+    given: Mapping[str, Any],
+) -> None:
+    """Look at a folder; `given` are options of its reader."""
+    from neuroalign.cli.readers import options_from
+    from neuroalign.recordings.doctor import examine, reader_of
+
+    reader = reader_of(folder, dataset)
+    options = options_from(reader, given)
+    found = examine(
+        folder, dataset=reader, options=options, subjects=listed(subjects), quick=quick, jobs=jobs
+    )
     if as_json:
         sys.stdout.write(json.dumps(found.as_json(), indent=2) + "\n")
     else:
@@ -133,3 +155,5 @@ def _say_diagnosis(found: Any) -> None:
             say(f"--json lists each of the {len(found.findings)} findings")
     colour = ("green", "yellow", "red")[found.status]
     out_console.print(f"[bold {colour}]Verdict: {found.verdict}[/]")
+    if found.advice:
+        say(found.advice)

@@ -21,8 +21,6 @@ from neuroalign.cli.arguments import (
     TestRuns,
     ZScore,
     by_person,
-    held_out,
-    interval,
     listed,
     numbers,
     shape,
@@ -70,6 +68,7 @@ def prepare_bids_command(
 ) -> None:
     """Prepare EEG or MEG stored as BIDS."""
     from neuroalign.recordings.bids import prepare_bids
+    from neuroalign.recordings.written import as_interval, as_test_rule
 
     recordings = prepare_bids(
         root,
@@ -83,10 +82,10 @@ def prepare_bids_command(
         h_freq=h_freq,
         notch=numbers(notch),
         resample=resample,
-        baseline=interval(baseline),
+        baseline=as_interval(baseline),
         reject_uv=reject_uv,
         reject_ft=reject_ft,
-        test_runs=held_out(test_runs),
+        test_runs=as_test_rule(test_runs),
         single_run=single_run.value,
         min_trials=min_trials,
         features=features.value,
@@ -135,6 +134,7 @@ def prepare_arrays_command(
 ) -> None:
     """Prepare fMRI volumes or betas with a table of trials."""
     from neuroalign.recordings.arrays import prepare_arrays
+    from neuroalign.recordings.written import as_test_rule
 
     recordings = prepare_arrays(
         signals,
@@ -148,7 +148,7 @@ def prepare_arrays_command(
         index_base=index_base,
         index_order=index_order.value,
         volume_shape=shape(volume_shape),
-        test_runs=held_out(test_runs),
+        test_runs=as_test_rule(test_runs),
         drop_labels=listed(drop_labels) or (),
         classes=listed(classes),
         source=source,
@@ -184,6 +184,7 @@ def prepare_epochs_command(
 ) -> None:
     """Prepare epochs that MNE saved, one file per run and person."""
     from neuroalign.recordings.epochs_file import prepare_epochs
+    from neuroalign.recordings.written import as_test_rule
 
     recordings = prepare_epochs(
         Path(files[0]) if len(files) == 1 and Path(files[0]).is_dir() else by_person(files),
@@ -192,7 +193,7 @@ def prepare_epochs_command(
         label_column=label_column,
         stimulus_column=stimulus_column,
         split_column=split_column,
-        test_runs=held_out(test_runs),
+        test_runs=as_test_rule(test_runs),
         single_run=single_run.value,
         min_trials=min_trials,
         features=features.value,

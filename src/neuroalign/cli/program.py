@@ -14,7 +14,7 @@ from neuroalign.cli import audit, compare, datasets, protocols, runs, simulation
 from neuroalign.cli.arguments import join_listed
 from neuroalign.cli.output import err_console, is_further_process, out_console
 from neuroalign.cli.prepare import prepare
-from neuroalign.cli.readers import add_reader_commands
+from neuroalign.cli.readers import add_doctor_options, add_reader_commands
 from neuroalign.errors import NeuroalignError
 
 # Each command imports what it needs: `neuroalign --help` must not wait for PyTorch and MNE.
@@ -74,6 +74,8 @@ def run_command(arguments: list[str]) -> int:
     try:
         if arguments[:1] == ["prepare"]:
             add_reader_commands(prepare)
+        if arguments[:1] == ["doctor"]:
+            add_doctor_options(app)
         status = app(join_listed(arguments), prog_name="neuroalign", standalone_mode=False)
     except typer.Exit as error:
         return error.exit_code

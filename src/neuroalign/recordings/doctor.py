@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from neuroalign.errors import NeuroalignError
@@ -45,6 +46,8 @@ class Diagnosis:
         The worst first.
     recognised : bool
         Whether the reader takes the folder for its own, and was not only told to use it.
+    advice : str
+        What to do next.
     """
 
     folder: Path
@@ -53,6 +56,7 @@ class Diagnosis:
     people: dict[str, tuple[int, int]]
     findings: tuple[Finding, ...]
     recognised: bool = True
+    advice: str = ""
 
     @property
     def status(self) -> int:
@@ -79,6 +83,27 @@ class Diagnosis:
             "people": {s: {"parts": p, "trials": t} for s, (p, t) in self.people.items()},
             "findings": [asdict(f) for f in self.findings],
         }
+
+
+def reader_of(folder: Path, dataset: str | None = None) -> Reader:
+    """Return the reader of a name; without one, the first that recognises the folder.
+
+    Raises
+    ------
+    NeuroalignError
+        There is no such folder, no reader recognises it, or it holds several data sets.
+    """
+    if not folder.is_dir():
+        raise NeuroalignError(not_a_folder(folder))
+    if dataset is not None:
+        return load_reader(dataset)
+    below = sets_below(folder)
+    reader = recognise_itself(folder, below)
+    if reader is None:
+        raise NeuroalignError(not_recognised(folder))
+    if several := several_sets(folder, reader, below):
+        raise NeuroalignError(several)
+    return reader
 
 
 def examine(
@@ -109,27 +134,17 @@ def examine(
     Raises
     ------
     NeuroalignError
-        There is no such folder, or no reader recognises it.
+        There is no such folder, no reader recognises it, or it holds several data sets.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise NeuroalignError(not_a_folder(folder))
-    below = sets_below(folder)
-    if isinstance(dataset, Reader):
-        reader: Reader | None = dataset
-    else:
-        reader = recognise_itself(folder, below) if dataset is None else load_reader(dataset)
-    if reader is None:
-        raise NeuroalignError(not_recognised(folder))
-    if dataset is None and (several := several_sets(folder, reader, below)):
-        raise NeuroalignError(several)
+    reader = dataset if isinstance(dataset, Reader) else reader_of(folder, dataset)
     chosen = options or reader.options()
     try:
         with damage_explained("planning", str(folder), reader.card.name):
             plan = reader.plan(folder, chosen, subjects)
     except NeuroalignError as error:
         plan = Plan((), (Finding(folder.name, str(error), "fatal", 1),))
-    findings = [*plan.findings, *further_sets(folder, reader, below)]
+    findings = [*plan.findings, *further_sets(folder, reader, sets_below(folder))]
     if meant := meant_instead(folder, reader):
         findings.insert(0, Finding(folder.name, meant, "fatal" if not plan.parts else "note", 1))
     if not plan.parts and not any(f.severity == "fatal" for f in findings):
@@ -140,8 +155,26 @@ def examine(
     for part in plan.parts:
         parts, trials = people.get(part.subject, (0, 0))
         people[part.subject] = parts + 1, trials + part.trials
-    card, is_own = reader.card, reader.recognises(folder)
-    return Diagnosis(folder, card.name, card.title, people, tuple(worst_first(findings)), is_own)
+    unusable = any(f.severity == "fatal" for f in findings)
+    return Diagnosis(
+        folder,
+        reader.card.name,
+        reader.card.title,
+        people,
+        tuple(worst_first(findings)),
+        reader.recognises(folder),
+        _advice(reader, folder, chosen, unusable),
+    )
+
+
+def _advice(reader: Reader, folder: Path, options: Options, unusable: bool) -> str:
+    if not unusable:
+        name, given = reader.card.name, options != reader.options()
+        same = ", with the same options" * given
+        return f"Next: neuroalign prepare {name} {quote(str(folder))} --out data/{name}{same}"
+    if getattr(options, "incomplete", True):
+        return ""
+    return "If you have only a part of the set, and want only that: add --incomplete"
 
 
 def _look_inside(reader: Reader, plan: Plan, options: Options, jobs: int) -> list[Finding]:

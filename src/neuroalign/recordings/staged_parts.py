@@ -69,7 +69,8 @@ class TrialSink:
         NeuroalignError
             A value is NaN or infinite, or trials differ in shape.
         """
-        signals = np.ascontiguousarray(block, np.float32)
+        with np.errstate(over="ignore"):  # too large becomes infinite, and is refused below
+            signals = np.ascontiguousarray(block, np.float32)
         if len(signals) == 0:
             return
         if self.shape is None:

@@ -6,9 +6,9 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from neuroalign.errors import NeuroalignError
 from neuroalign.recordings.continuous import UNITS, Cutting, stage_run, unread_run
@@ -48,6 +48,7 @@ from neuroalign.recordings.staging import (
     write_person,
 )
 from neuroalign.recordings.writer import RecordingsWriter
+from neuroalign.recordings.written import TestRuns, as_interval
 from neuroalign.signals import steps
 from neuroalign.signals.eeg import EEG_DEFAULTS
 from neuroalign.signals.meg import MEG_DEFAULTS
@@ -68,12 +69,12 @@ class BidsOptions(Options):
     h_freq: float | None = Field(None, description=f"Low-pass, Hz. {_DEFAULT}")
     notch: tuple[float, ...] | None = Field(None, description="Mains frequencies, Hz.")
     resample: float | None = Field(None, description=f"New sampling rate, Hz. {_DEFAULT}")
-    baseline: tuple[float | None, float | None] | Literal["none"] | None = Field(
-        None, description="Seconds whose mean is subtracted."
-    )
+    baseline: Annotated[
+        tuple[float | None, float | None] | Literal["none"] | None, BeforeValidator(as_interval)
+    ] = Field(None, description="Seconds whose mean is subtracted.")
     reject_uv: float | None = Field(None, description="EEG: largest peak to peak, µV.")
     reject_ft: float | None = Field(None, description="MEG: largest peak to peak, fT or fT/cm.")
-    test_runs: str | float | tuple[str, ...] | None = Field("last", description="Held-out runs.")
+    test_runs: TestRuns = Field("last", description="Held-out runs.")
     single_run: SingleRun = Field("split", description="A person with one usable run.")
     min_run_trials: int = Field(10, description="Leave out runs with fewer trials.")
     min_trials: int = Field(50, description="Leave out people with fewer trials.")

@@ -44,6 +44,7 @@ from neuroalign.recordings.staging import (
     write_person,
 )
 from neuroalign.recordings.writer import RecordingsWriter
+from neuroalign.recordings.written import TestRuns
 from neuroalign.signals import steps
 
 _BLOCK_BYTES = 2**26
@@ -58,7 +59,7 @@ class EpochsOptions(Options):
     label_column: str = Field("label", description="Metadata column of the class.")
     stimulus_column: str = Field("stimulus", description="Metadata column of the picture.")
     split_column: str = Field("split", description="Metadata column of train and test.")
-    test_runs: str | float | tuple[str, ...] | None = Field("last", description="Held-out files.")
+    test_runs: TestRuns = Field("last", description="Held-out files.")
     single_run: SingleRun = Field("split", description="A person with one file.")
     min_trials: int = Field(50, description="Leave out people with fewer trials.")
     features: Features = Field("epochs", description="What a trial consists of.")

@@ -182,7 +182,7 @@ def _info(report: _Report, path: Path, design: Design | None, people: Sequence[s
 def _stimuli(report: _Report, path: Path) -> str | None:
     if not path.exists():
         what = "not there: the table of pictures has no paths, so nothing can be trained on it yet"
-        report.add(path, what, "note")
+        report.add(path, what, "warning")
         return None
 
     def length() -> int:

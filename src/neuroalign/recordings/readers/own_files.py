@@ -14,6 +14,7 @@ from neuroalign.recordings.quality import Finding
 from neuroalign.recordings.readers.contract import Options, Part
 from neuroalign.recordings.readers.own_table import Found, belonging_to
 from neuroalign.recordings.volumes import NIFTI
+from neuroalign.recordings.written import TestRuns
 
 #: In the path of a file: stands for the name of each person.
 PERSON = "{subject}"
@@ -27,7 +28,7 @@ class ArraysOptions(Options):
 
     signals: dict[str, Path] | Path | None = Field(None, description="Series of volumes.")
     trials: Path | None = Field(None, description="The table, a row a volume.")
-    test_runs: float | str | tuple[str, ...] | None = Field("last", description="Held-out runs.")
+    test_runs: TestRuns = Field("last", description="Held-out runs.")
     zscore: Literal["run", "train", "none"] = Field("run", description="Whose statistics.")
     detrend: bool = Field(False, description="Remove a line per run.")
     lag: int = Field(0, description="Volumes from a picture to its response.")
