@@ -1,6 +1,7 @@
 """P-values of whole retrievals: uniform under the null, and those of scoring anew."""
 
 from dataclasses import replace
+from itertools import permutations
 
 import numpy as np
 import pandas as pd
@@ -137,6 +138,46 @@ def test_right_chance_levels_are_confirmed():
         pairs = Cosines(queries.vectors, gallery.vectors)
         found = query_values(pairs, queries.items, gallery.items, judge, asked=EVERY)
         confirm_chance(pairs, queries.items, gallery.items, found, judge, where="here", asked=EVERY)
+
+
+def test_a_wrong_median_is_an_error_that_names_both():
+    queries, gallery, judge = retrieval(6, 0.5)
+    pairs = Cosines(queries.vectors, gallery.vectors)
+    found = query_values(pairs, queries.items, gallery.items, judge, asked=EVERY)
+    assert found["median_rank"].level == 8.5
+    confirm_chance(pairs, queries.items, gallery.items, found, judge, where="", asked=EVERY)
+    for wrong in (6.5, 10.5):
+        found["median_rank"] = replace(found["median_rank"], level=wrong)
+        with pytest.raises(NeuroalignError, match=rf"median_rank is computed as {wrong:.4f}, but"):
+            confirm_chance(pairs, queries.items, gallery.items, found, judge, where="", asked=EVERY)
+
+
+@pytest.mark.parametrize("metric", ["class_accuracy", "balanced_accuracy"])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_chance_of_class_accuracy_is_confirmed_where_classes_differ_in_size(metric, seed):
+    rng = np.random.default_rng(seed)
+    label = np.repeat(["a", "b", "c", "d"], [1, 3, 8, 28])
+    gallery = pd.DataFrame({"stimulus": None, "label": label, "subject": None})
+    queries = gallery.iloc[rng.choice(40, 1000)].assign(subject="s").reset_index(drop=True)
+    matrix = rng.standard_t(3, size=(1000, 40))  # no normal distribution either
+    asked = Asked(metrics=(metric,))
+    found = query_values(matrix, queries, gallery, asked=asked)
+    assert found[metric].mean_chance() == 0.25
+    options = {"where": "here", "asked": asked}
+    confirm_chance(Matrix(matrix), queries, gallery, found, **options)
+    # every naming of the four classes, not a sample of them: exactly one in four is right
+    means = np.stack([matrix[:, label == c].mean(axis=1) for c in "abcd"], axis=1)
+    best = np.array(list("abcd"))[means.argmax(axis=1)]
+    hits = [
+        np.mean([dict(zip("abcd", names, strict=True))[b] for b in best] == queries["label"])
+        for names in permutations("abcd")
+    ]
+    assert np.mean(hits) == pytest.approx(0.25, abs=1e-12)
+    # shuffled candidates would name the smallest class more often than one time in four
+    assert np.mean(best == "a") > 0.3
+    found[metric] = replace(found[metric], chance=np.full(len(queries), 0.4))
+    with pytest.raises(NeuroalignError, match=rf"{metric} is computed as 0.4000, but"):
+        confirm_chance(Matrix(matrix), queries, gallery, found, **options)
 
 
 @pytest.mark.parametrize("metric", ["top1", "class_top5", "two_way_retrieved", "k_way"])

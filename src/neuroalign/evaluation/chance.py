@@ -32,22 +32,31 @@ def chance_top_k(query_ids: Ids, gallery_ids: Ids, k: int) -> Values:
     return np.where(right.n_right > 0, right.tied_ranks().top_k(k), 0.0)
 
 
-def chance_median_rank(query_ids: Ids, gallery_ids: Ids) -> float:
+def chance_median_rank(*retrievals: tuple[Ids, Ids]) -> float:
     """Return the median, over queries and orders of the gallery, of the best right rank.
 
     With one right candidate each, (n + 1) / 2.
+
+    Parameters
+    ----------
+    *retrievals : pair of ndarray
+        The identities of queries and candidates: of one retrieval, or of several whose ranks have
+        one median (each person's gallery).
     """
-    right = RightCandidates(query_ids, gallery_ids)
-    number, queries = np.unique(right.n_right[right.usable], return_counts=True)
-    rank = np.arange(1, len(gallery_ids) + 1)
-    within = np.zeros(len(rank))
-    for n_right, weight in zip(number, queries, strict=True):
-        # The chance that none of the first `rank` is right: one place after another.
-        left = len(gallery_ids) - rank + 1
-        within += weight * (1 - np.cumprod(np.clip(1 - n_right / left, 0, 1)))
-    within /= queries.sum()
-    low, high = (int(np.argmax(within >= 0.5 + e)) for e in (-1e-9, 1e-9))
-    return float(rank[low] + rank[high]) / 2
+    within = np.zeros(max(len(gallery) for _, gallery in retrievals))
+    total = 0
+    for query_ids, gallery_ids in retrievals:
+        right = RightCandidates(query_ids, gallery_ids)
+        number, queries = np.unique(right.n_right[right.usable], return_counts=True)
+        rank = np.arange(1, len(within) + 1)
+        for n_right, weight in zip(number, queries, strict=True):
+            # The chance that none of the first `rank` is right: one place after another.
+            left = np.maximum(len(gallery_ids) - rank + 1, 1)
+            within += weight * (1 - np.cumprod(np.clip(1 - n_right / left, 0, 1)))
+            total += weight
+    within /= total
+    low, high = (int(np.argmax(within >= 0.5 + e)) + 1 for e in (-1e-9, 1e-9))
+    return float(low + high) / 2
 
 
 def chance_class_accuracy(gallery_ids: Ids) -> float:

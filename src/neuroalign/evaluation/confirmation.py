@@ -24,6 +24,10 @@ Codes = npt.NDArray[np.int64]
 QUERIES, ORDERS = 128, 100
 #: The two levels may differ by so many standard errors, and by this much in any case.
 STANDARD_ERRORS, TOLERANCE = 5.0, 1e-3
+_WRONG = (
+    "One of the two is wrong, and no score of this retrieval can be judged. Please report this, "
+    "with the numbers of pictures, classes and repeats in the gallery."
+)
 
 
 def confirm_chance(
@@ -52,8 +56,7 @@ def confirm_chance(
     scores, queries, gallery, pictures, asked
         As in `query_values`.
     found : mapping from metric to QueryValues
-        What `query_values` returned, chance levels among it. The median rank is left out, whose
-        chance is not a mean.
+        What `query_values` returned, chance levels among it.
     where : str
         What is scored, for the message.
     seed : int
@@ -63,32 +66,54 @@ def confirm_chance(
     ------
     NeuroalignError
         The mean over orders is further from the computed level than five of its standard errors,
-        and than 0.001.
+        and than 0.001; or, of a median, more than half of the ranks lie on one side of it.
     """
     rng = np.random.default_rng([seed, 3])
     rows = np.sort(rng.permutation(len(queries))[:QUERIES])
     chosen = np.zeros(len(queries), bool)
     chosen[rows] = True
-    part = {m: v.among(chosen) for m, v in found.items() if v.level is None}
+    part = {m: v.among(chosen) for m, v in found.items()}
     part = {m: v for m, v in part.items() if len(v.values)}
     matrix = scores.exact_pairs(rows[:, None], np.arange(len(gallery))[None, :])
-    drawn: dict[str, list[float]] = {m: [] for m in part}
+    drawn: dict[str, list[Values]] = {m: [] for m in part}
     shuffle = _Shuffle(matrix, queries, gallery, rows, pictures, part, asked or Asked())
     for _ in range(ORDERS):
         for metric, values in shuffle.scores(rng):
-            kept = values[np.searchsorted(rows, part[metric].positions)]
-            drawn[metric].append(float(np.average(kept, weights=part[metric].weights)))
-    for metric, means in drawn.items():
-        if not means:
+            drawn[metric].append(values[np.searchsorted(rows, part[metric].positions)])
+    for metric, orders in drawn.items():
+        if not orders:
             continue
-        level, mean = part[metric].mean_chance(), float(np.mean(means))
+        each = part[metric]
+        if each.level is not None:
+            clear = ~shuffle.tied[np.searchsorted(rows, each.positions)]
+            ranks = np.stack(orders)[:, clear]
+            _confirm_median(metric, each.level, ranks, where, sampled=len(rows) < len(queries))
+            continue
+        means = np.average(np.stack(orders), axis=1, weights=each.weights)
+        level, mean = each.mean_chance(), float(means.mean())
         error = float(np.std(means, ddof=1) / np.sqrt(len(means)))
         if abs(mean - level) > max(STANDARD_ERRORS * error, TOLERANCE):
             raise NeuroalignError(
                 f"{where}: the chance level of {metric} is computed as {level:.4f}, but {ORDERS} "
-                f"shuffled galleries score {mean:.4f} on average (standard error {error:.4f}). One "
-                "of the two is wrong, and no score of this retrieval can be judged. Please report "
-                "this, with the numbers of pictures, classes and repeats in the gallery."
+                f"shuffled galleries score {mean:.4f} on average (standard error {error:.4f}). "
+                f"{_WRONG}"
+            )
+
+
+def _confirm_median(metric: str, level: float, ranks: Values, where: str, *, sampled: bool) -> None:
+    """Refuse a median that more than half of the ranks, of shape (orders, queries), are beyond."""
+    if ranks.shape[1] == 0:
+        return  # every query has tied scores, whose ranks are means over their orders
+    for beyond in (ranks < level, ranks > level):
+        error = np.std(beyond.mean(axis=1)) / np.sqrt(len(beyond))
+        if sampled:  # queries with more right candidates have lower ranks
+            error = np.hypot(error, np.std(beyond.mean(axis=0)) / np.sqrt(beyond.shape[1]))
+        if beyond.mean() > 0.5 + max(STANDARD_ERRORS * float(error), TOLERANCE):
+            raise NeuroalignError(
+                f"{where}: the chance level of {metric} is computed as {level:.4f}, but in "
+                f"{ORDERS} shuffled galleries {beyond.mean():.0%} of the ranks lie on one side of "
+                f"it (standard error {error:.3f}), and their median is {np.median(ranks):.4f}. "
+                f"{_WRONG}"
             )
 
 
@@ -111,6 +136,8 @@ class _Shuffle:
         }
         self._ids = {k: (ids[0][rows], ids[1]) for k, ids in every.items() if ids is not None}
         self._matrix, self._standings = matrix, Standings.of(matrix)
+        #: Which queries have scores that tie.
+        self.tied: npt.NDArray[np.bool_] = self._standings.tied.max(axis=1) > 0
         self._functions = rank_functions(found, asked)
         self._by_mean = [m for m in ("class_accuracy", "balanced_accuracy") if m in found]
         if self._by_mean:
@@ -119,8 +146,6 @@ class _Shuffle:
             means = (matrix @ member.T / member.sum(axis=1)).astype(np.float32)
             highest = means == means.max(axis=1, keepdims=True)
             self._named: Values = highest / highest.sum(axis=1, keepdims=True)
-            asks = self._ids["class"][0]
-            self._own = np.minimum(np.searchsorted(known, asks), len(known) - 1)
         self._first = matrix == matrix.max(axis=1, keepdims=True)
         self._shares: Values | None = None
         if pictures is not None and "two_way_retrieved" in found:
@@ -153,9 +178,9 @@ class _Shuffle:
             for metric, function in mine.items():
                 yield metric, function(ranks)
         if self._by_mean:
-            naming = rng.permutation(self._named.shape[1])
+            name = rng.integers(self._named.shape[1], size=len(n))  # of its class, for each query
             for metric in self._by_mean:
-                yield metric, self._named[n, naming[self._own]]
+                yield metric, self._named[n, name]
         if self._shares is not None:
             shown = self._shares[:, self._place[order]]
             yield "two_way_retrieved", (shown * self._first).sum(axis=1) / self._first.sum(axis=1)

@@ -14,10 +14,17 @@ import pandas as pd
 from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.attainable import Ceiling, beside_ceiling
 from neuroalign.evaluation.bootstrap import Interval
+from neuroalign.evaluation.chance import chance_median_rank
 from neuroalign.evaluation.confirmation import confirm_chance
 from neuroalign.evaluation.own_galleries import own_galleries, part_of
 from neuroalign.evaluation.pairs import Cosines, Matrix, PairScores
-from neuroalign.evaluation.queries import Asked, QueryValues, joined, query_values
+from neuroalign.evaluation.queries import (
+    Asked,
+    QueryValues,
+    identity_codes,
+    joined,
+    query_values,
+)
 from neuroalign.evaluation.scores import Score
 from neuroalign.evaluation.significance import p_values_by_person
 from neuroalign.retrieval.embeddings import Embeddings
@@ -224,6 +231,11 @@ def values_by_person(
             for m in next(iter(own.values()))
             if all(m in v for v in own.values())
         }
+        if "median_rank" in found:  # of all ranks together, not the mean of each gallery's
+            level = chance_median_rank(
+                *(_pictures(queries, gallery, c) for c in galleries.values())
+            )
+            found["median_rank"] = replace(found["median_rank"], level=level)
     else:
         found = among(None)
     if asking and people != "pooled":
@@ -341,6 +353,9 @@ def _score(
         for number, (person, chosen) in enumerate(own.items()):
             found = {m: part_of(v, number, len(queries)) for m, v in values["all"].items()}
             table = gallery.iloc[chosen].reset_index(drop=True)
+            if "median_rank" in found:
+                level = chance_median_rank(_pictures(queries, gallery, chosen))
+                found["median_rank"] = replace(found["median_rank"], level=level)
             check(scores.among(chosen), queries, table, found, where=f"{where} of {person}")
         if not own:
             check(scores, queries, gallery, values["all"], where=where)
@@ -359,6 +374,15 @@ def _score(
         )
     scored = score_values(values, described, ceiling=ceiling, n_boot=n_boot, seed=seed)
     return [replace(s, p=p.get((s.subject, s.metric))) for s in scored]
+
+
+def _pictures(
+    queries: pd.DataFrame, gallery: pd.DataFrame, chosen: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the pictures of queries and of one person's candidates, in one numbering."""
+    ids = identity_codes(queries, gallery.iloc[chosen], "stimulus")
+    assert ids is not None  # or there would be no median rank
+    return ids
 
 
 def score_values(
