@@ -263,8 +263,9 @@ def test_evaluating_again_gives_the_same_file_and_prints_it(
 def test_scores_come_from_the_stored_embeddings_alone(
     lab: Laboratory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No model, no recipe, no recordings, no pictures: a folder of embeddings."""
+    """No model, no recipe, no recordings, no pictures: a folder of embeddings, and its audit."""
     shutil.copytree(lab.run / "evaluation", tmp_path / "evaluation")
+    shutil.copy(lab.run / "audit.json", tmp_path)
     assert neuroalign("evaluate", tmp_path, "--stored") == 0
     assert (tmp_path / "scores.json").read_bytes() == (lab.run / "scores.json").read_bytes()
     assert neuroalign("evaluate", tmp_path, "--stored", "--protocol", "paper/encoding") == 0

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from laboratory import Laboratory, neuroalign, plain
 from neuroalign.assess.matrix import GEOMETRY, SAME_PICTURE, TaskMatrix, task_matrix
 from neuroalign.assess.stored import Stored, load_stored
+from neuroalign.assess.tables import matrix_rows
 from neuroalign.evaluation.scores import read_scores
 from neuroalign.evaluation.table_formats import format_table
 from neuroalign.report.whole_matrix import draw_matrix, matrix_table
@@ -88,6 +91,9 @@ def test_every_cell_says_what_it_is(matrix: TaskMatrix) -> None:
     for cell in table.iloc[:, 1:].to_numpy().ravel():
         assert "chance" in cell and ".." in cell
         assert "same picture" in cell or "picture geometry" in cell
+    numbers = matrix_rows(matrix)
+    assert len(numbers) == sum(len(c.scores) for c in matrix.cells)
+    assert all(isinstance(row[c], float) for row in numbers for c in ("value", "low", "chance"))
     for form, mark in (("markdown", "| "), ("latex", r"\toprule"), ("csv", "EEG"), ("json", "[")):
         assert mark in format_table(table, form, title="2-way_score")
     assert draw_matrix(matrix).get_axes()
@@ -107,6 +113,21 @@ def test_one_command(lab: Laboratory, tmp_path: Path, capsys: pytest.CaptureFixt
     assert r"\begin{tabular}" in capsys.readouterr().out
 
 
+def test_numbers_for_programs_stand_in_columns_of_their_own(
+    lab: Laboratory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = read_scores(lab.run / "scores.json")
+    assert neuroalign("tables", lab.run, "--all", "--format", "csv") == 0
+    table = pd.read_csv(StringIO(capsys.readouterr().out))
+    for column in ("value", "low", "high", "chance", "p_corrected", "ceiling", "share"):
+        stated = [getattr(s, column) for s in scores]
+        np.testing.assert_array_equal(table[column], np.array(stated, float))
+    assert table["paper"].isna().all() and table["why_not_comparable"].notna().all()
+    assert neuroalign("tables", lab.run, "--format", "csv") == 0
+    shown = pd.read_csv(StringIO(capsys.readouterr().out))
+    assert set(shown["subject"]) == {"all"} and 0 < len(shown) < len(table)
+
+
 def test_tables_in_the_papers_shape(lab: Laboratory, capsys: pytest.CaptureFixture[str]) -> None:
     assert neuroalign("tables", lab.run) == 0
     shown = plain(capsys.readouterr().out)
@@ -119,10 +140,10 @@ def test_tables_in_the_papers_shape(lab: Laboratory, capsys: pytest.CaptureFixtu
     ):
         assert word in shown
     assert neuroalign("tables", lab.run, "--format", "json", "--model", "ridge per person") == 0
-    tables = json.loads(capsys.readouterr().out)
-    decoding = next(t for title, t in tables.items() if title.startswith("Decoding: ridge"))
-    assert {row["why not comparable"].split(";")[0] for row in decoding} == {"simulated recordings"}
-    assert neuroalign("tables", lab.run, "--all", "--format", "csv") == 0
-    assert "2-way, from the embedding" in capsys.readouterr().out
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["model"] for row in rows} == {"ridge per person"}
+    assert {row["task"] for row in rows} == {"decoding", "encoding", "conversion"}
+    given = [row for row in rows if row["metric"] == "two_way_retrieved"]
+    assert {row["why_not_comparable"].split(";")[0] for row in given} == {"simulated recordings"}
     assert neuroalign("tables", lab.run, "--model", "oracle") == 2
     assert "no scores of the model 'oracle'; there are" in plain(capsys.readouterr().err)

@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from neuroalign.assess.audited import known_audit, rules_under
 from neuroalign.assess.restrict import restrict
 from neuroalign.assess.steps import Step, both_sides, judge_for, steps_of
 from neuroalign.assess.stored import Stored, load_stored
+from neuroalign.audit import Audit
 from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.correction import corrected
 from neuroalign.evaluation.pairs import Cosines
@@ -28,6 +30,7 @@ from neuroalign.evaluation.significance import difference_p_value
 from neuroalign.evaluation.tasks import values_by_person
 from neuroalign.retrieval.embeddings import Embeddings
 from neuroalign.run import Run
+from neuroalign.run_folder import require_evaluated
 
 _NUMBERS = ("array_row", "n_averaged")
 #: What makes two items the same, as far as both tables know it.
@@ -56,12 +59,15 @@ class Comparison:
         What has to be known when reading them.
     left_out : tuple of str
         Retrievals that only one of the runs has.
+    doubts : tuple of str
+        What the audits of the two splits refused, and was accepted; or that there was no audit.
     """
 
     names: tuple[str, str]
     differences: tuple[Difference, ...]
     remarks: tuple[str, ...]
     left_out: tuple[str, ...]
+    doubts: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as plain data."""
@@ -71,6 +77,7 @@ class Comparison:
             "differences": rows,
             "remarks": list(self.remarks),
             "left_out": list(self.left_out),
+            "doubts": list(self.doubts),
         }
 
 
@@ -109,7 +116,13 @@ def compare_runs(
             f"{paths[0]} is compared with itself: no difference can come of it. Give two runs."
         )
     names = _called(paths)
-    sides = [restrict(load_stored(p / "evaluation"), protocol) for p in paths]
+    for path in paths:
+        require_evaluated(path)
+    audits = [known_audit(p, protocol) for p in paths]
+    sides = [
+        restrict(load_stored(p / "evaluation"), rules_under(protocol, audit))
+        for p, audit in zip(paths, audits, strict=True)
+    ]
     steps = [{_name(s): s for s in steps_of(stored, protocol)} for stored in sides]
     common = [name for name in steps[0] if name in steps[1]]
     if not common:
@@ -136,7 +149,16 @@ def compare_runs(
             for name in own
             if name not in common
         ),
+        tuple(d for n, a in zip(names, audits, strict=True) for d in _doubts(n, a)),
     )
+
+
+def _doubts(name: str, audit: Audit) -> Iterator[str]:
+    if audit.not_audited:
+        yield f"{name}: its split was not audited for {audit.protocol}: {audit.not_audited}"
+    for finding in audit.findings:
+        if finding.severity == "refusal":
+            yield f"{name}: scored in spite of its audit: {finding.rule}: {finding.text()}"
 
 
 def _step_differences(

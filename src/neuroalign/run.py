@@ -43,6 +43,7 @@ from neuroalign.recipe import Recipe, dump_recipe, load_recipe
 from neuroalign.recordings.container import Recordings
 from neuroalign.recordings.schema import Modality
 from neuroalign.retrieval.embeddings import Embeddings
+from neuroalign.run_folder import require_run, require_trained
 from neuroalign.training.devices import make_fabric
 from neuroalign.training.pipeline import Fitted, fit_bundle
 
@@ -66,11 +67,7 @@ class Run:
     path: Path
 
     def __post_init__(self) -> None:
-        if not (self.path / "recipe.yaml").is_file():
-            raise NeuroalignError(
-                f"{self.path} is not a run folder: it has no recipe.yaml. Give the folder that "
-                "`neuroalign train` wrote."
-            )
+        require_run(self.path)
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -80,13 +77,9 @@ class Run:
     @cached_property
     def record(self) -> dict[str, Any]:
         """The content of run.json."""
+        require_trained(self.path)
         try:
             content: dict[str, Any] = json.loads((self.path / "run.json").read_text())
-        except FileNotFoundError as error:
-            raise NeuroalignError(
-                f"The training of {self.path} has not finished. `neuroalign train` with the same "
-                "recipe and folder goes on where it stopped."
-            ) from error
         except ValueError as error:
             raise self._damaged("run.json", error) from error
         return content

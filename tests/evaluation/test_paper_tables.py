@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from io import StringIO
 
 import pandas as pd
 import pytest
 from rich.console import Console
 
+from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.paper import PAPER_COLUMN
 from neuroalign.evaluation.paper_tables import (
     REASON,
     conversion_table,
     decoding_table,
     encoding_table,
+    in_papers_shape,
+    number_rows,
 )
 from neuroalign.evaluation.scores import Score
-from neuroalign.evaluation.table_formats import format_table, text_table
+from neuroalign.evaluation.table_formats import (
+    format_rows,
+    format_table,
+    named_format,
+    notes_below,
+    text_table,
+)
 
 THEIRS = {"eeg": "imagenet-eeg", "meg": "things-meg", "fmri": "nsd"}
 
@@ -112,6 +122,49 @@ def test_latex_is_balanced() -> None:
     assert bare.count("{") == bare.count("}")
     for name in ("table", "tabular"):
         assert written.count(rf"\begin{{{name}}}") == written.count(rf"\end{{{name}}}")
+
+
+def test_numbers_for_programs_have_columns_of_their_own() -> None:
+    people = [replace(s, subject="sub-01") for s in EEG]
+    (first, *_), named = number_rows(EEG, THEIRS), in_papers_shape([*EEG, *people])
+    assert named == EEG
+    assert first | asdict(EEG[0]) == first
+    assert (first["paper"], first["paper_chance"]) == (0.4, 0.025)
+    assert first["why_not_comparable"] == ""
+    (own, item) = number_rows([EEG[0], replace(EEG[0], metric="median_rank")], {})
+    assert own["paper"] is None and own["why_not_comparable"].startswith("EEG of own recordings")
+    assert item["why_not_comparable"] == "not given in the paper"
+    table = pd.read_csv(StringIO(format_rows([own, first], "csv")))
+    assert table["value"].tolist() == [0.31, 0.31] and table["low"].tolist() == [EEG[0].low] * 2
+    assert table["paper"].isna().tolist() == [True, False]
+    assert json.loads(format_rows([own, first], "json")) == [own, first]
+
+
+@pytest.mark.parametrize(
+    ("typed", "form"),
+    [("md", "markdown"), ("Markdown", "markdown"), (".csv", "csv"), ("tex", "latex")],
+)
+def test_a_format_goes_by_its_usual_names(typed: str, form: str) -> None:
+    assert named_format(typed) == form
+
+
+def test_an_unknown_format_is_told_which_there_are() -> None:
+    with pytest.raises(NeuroalignError, match=r"'pdf'; there are text, markdown, latex, csv, json"):
+        named_format("pdf")
+
+
+def test_reasons_stand_below_a_table_and_no_word_is_broken() -> None:
+    scores = [replace(s, simulated=True, items=i) for i in ("trials", "averages") for s in EEG]
+    scores += [replace(s, source="meg") for s in EEG]
+    table, notes = notes_below(decoding_table(scores, THEIRS, {"eeg": 40}), REASON, PAPER_COLUMN)
+    assert REASON not in table
+    assert notes == ["note 1: simulated recordings"]
+    assert table[PAPER_COLUMN].tolist() == ["note 1", "note 1", "0.012 / 0.061 / 0.601"]
+    console = Console(width=130, file=StringIO(), record=True)
+    console.print(text_table(table))
+    shown = console.export_text()
+    for word in ("retrieval", "averages", "(0.210..0.410)", "Ferrante"):
+        assert word in shown
 
 
 def test_intervals_stay_whole_in_a_narrow_terminal() -> None:

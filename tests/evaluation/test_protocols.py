@@ -20,6 +20,7 @@ from neuroalign.assess.ceilings import measure_agreement
 from neuroalign.assess.restrict import restrict, unmet
 from neuroalign.assess.steps import both_sides, judge_for, steps_of
 from neuroalign.assess.stored import Embedded, ItemSet, Stored, load_stored, save_stored
+from neuroalign.audit import audit_file, read_audit
 from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.pairs import Cosines
 from neuroalign.evaluation.protocols import (
@@ -288,10 +289,17 @@ def test_shared_concepts_can_be_accepted_and_every_score_says_so(tmp_path: Path)
     )
     stored = replace(stored_for(protocol, oracle), training=seen)
     save_stored(stored, tmp_path / "evaluation")
-    with pytest.raises(NeuroalignError, match="is a zero-shot protocol"):
+    with pytest.raises(NeuroalignError, match="1 test concepts occur in 12 training"):
         rescore_run(tmp_path, protocol)
+    assert not (tmp_path / "scores").exists()
     scores = rescore_run(tmp_path, protocol, accept=["shared-concepts"])
     assert scores and all("not zero-shot" in s.note for s in scores)
+    # Once accepted, it stays accepted, and is kept beside the scores.
+    assert rescore_run(tmp_path, protocol) == scores
+    audit = read_audit(audit_file(tmp_path, protocol))
+    assert [f.rule for f in audit.accepted] == ["shared-concepts"]
+    # No recordings, and no audit of another protocol: every score says so.
+    assert all("the split was not audited for pilot@1" in s.note for s in scores)
 
 
 def test_counts_that_are_not_as_expected_are_an_error_or_a_note() -> None:

@@ -7,7 +7,7 @@ from io import StringIO
 from rich.console import Console
 
 from neuroalign.evaluation.scores import Score
-from neuroalign.evaluation.side_by_side import main_metrics, side_by_side
+from neuroalign.evaluation.side_by_side import side_by_side
 
 
 def _score(model: str, metric: str, value: float, **changes: object) -> Score:
@@ -57,14 +57,6 @@ def test_no_number_is_cut_off_in_a_full_table() -> None:
     text = drawn.getvalue()
     assert "…" not in text
     assert text.count("0.60..0.80") == len(names)  # floors have no interval
-
-
-def test_class_metrics_stand_in_only_where_no_picture_is_known() -> None:
-    pictured = [_score("a", m, 0.6) for m in ("top1", "class_top1", "two_way_retrieved")]
-    classes = [_score("a", m, 0.6, source="fmri") for m in ("class_top1", "balanced_accuracy")]
-    person = [_score("a", "top1", 0.9, subject="sub-01")]
-    kept = main_metrics([*pictured, *classes, *person])
-    assert kept == [pictured[0], pictured[2], classes[0]]
 
 
 def test_simulated_scores_are_called_simulated() -> None:

@@ -5,10 +5,9 @@ import io
 import json
 from dataclasses import asdict, replace
 
-import pandas as pd
 import pytest
 
-from neuroalign.evaluation.paper import PAPER_COLUMN, PAPER_TABLES, published
+from neuroalign.evaluation.paper import PAPER_TABLES, published
 from neuroalign.evaluation.scores import Score, read_scores
 from neuroalign.evaluation.tables import (
     CEILING_COLUMN,
@@ -58,18 +57,9 @@ def test_simulated_data_is_called_simulated_in_each_row_and_form():
     assert [r["simulated"] for r in json.loads(to_json(SCORES))] == [False, True, False]
 
 
-def test_the_papers_numbers_stand_only_in_a_column_named_as_theirs():
-    assert PAPER_COLUMN not in display_table(SCORES)
-    with_paper = display_table(SCORES, paper=True)
-    assert with_paper[PAPER_COLUMN].tolist() == ["0.794", "", "0.765"]
-    ours = with_paper.drop(columns=PAPER_COLUMN)
-    pd.testing.assert_frame_equal(ours, display_table(SCORES))
-    assert "2024" in PAPER_COLUMN and "their" in PAPER_COLUMN
-
-
 def test_empty_optional_columns_are_left_out():
-    columns = display_table([PLAIN], paper=False).columns
-    assert not {P_COLUMN, CEILING_COLUMN, SHARE_COLUMN, "note", PAPER_COLUMN} & set(columns)
+    columns = display_table([PLAIN]).columns
+    assert not {P_COLUMN, CEILING_COLUMN, SHARE_COLUMN, "note"} & set(columns)
     assert CEILING_COLUMN in display_table(SCORES).columns
 
 
@@ -91,7 +81,7 @@ def test_text_shows_every_cell_without_markup():
 
 
 def test_markdown_has_equal_cells_in_each_row():
-    lines = to_markdown(SCORES, paper=True).splitlines()
+    lines = to_markdown(SCORES).splitlines()
     cells = {line.replace("\\|", "").count("|") for line in lines}
     assert len(cells) == 1
     assert len(lines) == 2 + len(SCORES)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from sklearn.decomposition import PCA
 
 from neuroalign.errors import NeuroalignError
+from neuroalign.evaluation.main_metrics import leading
 from neuroalign.evaluation.scores import Score
 from neuroalign.recordings import Recordings
 from neuroalign.recordings.container import Channel
@@ -19,7 +21,7 @@ from neuroalign.report import recording_figure
 from neuroalign.report.embedding_map import embedding_map, principal_plane
 from neuroalign.report.figures import score_bars, task_matrix, training_curves
 from neuroalign.report.recordings_figures import Box, _peak, _slices, draw_recording, flat_positions
-from neuroalign.report.score_tables import leading, score_table_html, shown_first
+from neuroalign.report.score_tables import reasons_html, score_table_html, shown_first
 from neuroalign.report.style import new_figure, sheet, write_figure
 from neuroalign.report.verdict import verdict
 from neuroalign.retrieval import Embeddings
@@ -183,17 +185,33 @@ def test_where_no_picture_is_known_classes_speak() -> None:
     unknown.append(_score(metric="class_top5", chance=0.97))
     assert leading(known) == known[1]
     assert leading(unknown) == unknown[1]
-    assert shown_first(known) == known[:2]
-    assert shown_first(unknown) == unknown[:2]
+    assert shown_first(known, {}) == known[:2]
+    assert shown_first(unknown, {}) == unknown[:2]
     by_class = [_score(task="classification", target="classes", metric="class_accuracy", value=0.6)]
     text = verdict([*known, *by_class], "default")
     assert "Decoding x (class accuracy): EEG 0.60 (chance 0.50)." in text
 
 
-def test_the_papers_numbers_stand_beside_scores_by_picture_only() -> None:
-    picture = [_score(metric="top1"), _score()]
-    assert "0.794" in score_table_html(picture, "t")
-    assert "Ferrante" not in score_table_html([_score(metric="class_top1")], "t")
+def test_the_papers_numbers_stand_beside_the_same_data_and_protocol_only() -> None:
+    theirs = {"eeg": "imagenet-eeg"}
+    same = [_score(metric=m, protocol="paper/decoding@1") for m in ("two_way_retrieved", "top1")]
+    assert "0.794" in score_table_html(same, "t", theirs)
+    assert reasons_html(same, theirs) == ""
+    other = [replace(s, protocol="default@1") for s in same]
+    simulated = [replace(s, simulated=True) for s in same]
+    for scores, datasets, reason in (
+        (other, theirs, "protocol default@1, not paper/decoding"),
+        (simulated, theirs, "simulated recordings"),
+        (same, {"eeg": "bids"}, "EEG of bids, not imagenet-eeg"),
+    ):
+        assert "Ferrante" not in score_table_html(scores, "t", datasets)
+        assert f"EEG → pictures ({reason})" in reasons_html(scores, datasets)
+
+
+def test_the_papers_class_scores_are_shown_where_its_numbers_stand_beside() -> None:
+    scores = [_score(metric=m, protocol="paper/decoding@1") for m in ("class_top1", "top1")]
+    assert shown_first(scores, {"eeg": "imagenet-eeg"}) == scores
+    assert shown_first(scores, {}) == scores[1:]
 
 
 def test_the_verdict_claims_no_more_than_the_intervals() -> None:

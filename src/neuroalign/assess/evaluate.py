@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from neuroalign.assess.audited import audit_note, audit_stored, rules_under, with_stored_concepts
 from neuroalign.assess.embed import embed_run
 from neuroalign.assess.score import score_stored
-from neuroalign.assess.stored import load_stored, save_stored, stored_before
-from neuroalign.audit import admit_run, audit_file, write_audit
-from neuroalign.audit.sides import SHARED_CONCEPTS
+from neuroalign.assess.stored import Stored, load_stored, save_stored, stored_before
+from neuroalign.audit import Audit, admit_run, admitted, audit_file, write_audit
 from neuroalign.evaluation.protocols import DEFAULT, Protocol, load_protocol
 from neuroalign.evaluation.scores import Score, write_scores
 from neuroalign.files import atomic_file
 from neuroalign.run import Run
+from neuroalign.run_folder import require_evaluated
+from neuroalign.run_folder import scores_file as scores_file
 
 
 def evaluate_run(
@@ -62,18 +64,20 @@ def evaluate_run(
     stored = embed_run(run, protocol, also=before.specs, every_picture=before.every_picture)
     save_stored(replace(stored, ceiling=tuple(ceiling) or before.ceiling), folder)
     # Scored as read back: so that the scores are those of the stored embeddings, to the last bit.
-    scores = rescore_run(run.path, protocol, accept=[f.rule for f in audit.accepted])
-    write_audit(audit, audit_file(run.path, protocol))
-    return scores
+    stored = load_stored(folder)
+    audit = admitted(with_stored_concepts(audit, stored, protocol), accept)
+    return _score(run.path, protocol, stored, audit)
 
 
 def rescore_run(
     path: str | Path, protocol: Protocol | None = None, *, accept: Sequence[str] = ()
 ) -> list[Score]:
-    """Score what is stored in `evaluation/` and write the scores; nothing else is needed.
+    """Score what is stored in `evaluation/` and write the scores, with the audit behind them.
 
     Neither the model, nor the recordings, nor the pictures have to be there. A protocol other than
-    the default is written beside its scores.
+    the default is written beside its scores. What the kept audit found and what was accepted then
+    still holds; a protocol that the split was not audited for has it audited now, or, where the
+    recordings are gone, every score says that it was not.
 
     Parameters
     ----------
@@ -87,25 +91,28 @@ def rescore_run(
     Returns
     -------
     list of Score
+
+    Raises
+    ------
+    NeuroalignError
+        The folder holds no stored embeddings, or its audit refuses it.
     """
     protocol = protocol or load_protocol()
-    out = scores_file(Path(path), protocol)
-    rules, note = protocol, ""
-    if SHARED_CONCEPTS in accept and protocol.concepts.zero_shot:
-        concepts = protocol.concepts.model_copy(update={"zero_shot": False})
-        rules = protocol.model_copy(update={"concepts": concepts})
-        note = "not zero-shot: that test concepts occur in training was accepted"
-    scores = score_stored(load_stored(Path(path) / "evaluation"), rules)
+    require_evaluated(Path(path))
+    stored = load_stored(Path(path) / "evaluation")
+    audit = audit_stored(path, protocol, stored, accept)
+    return _score(Path(path), protocol, stored, audit)
+
+
+def _score(run: Path, protocol: Protocol, stored: Stored, audit: Audit) -> list[Score]:
+    out = scores_file(run, protocol)
+    scores = score_stored(stored, rules_under(protocol, audit))
+    note = audit_note(protocol, audit)
     if note:
         scores = [replace(s, note=f"{s.note}; {note}" if s.note else note) for s in scores]
     write_scores(scores, out)
+    write_audit(audit, audit_file(run, protocol))
     if protocol.name != DEFAULT:
         with atomic_file(out.with_suffix(".yaml")) as partial:
             partial.write_text(protocol.as_yaml(), encoding="utf-8")
     return scores
-
-
-def scores_file(run: Path, protocol: Protocol) -> Path:
-    """Return where the scores of a protocol are kept."""
-    name = protocol.name
-    return run / "scores.json" if name == DEFAULT else run / "scores" / f"{protocol.slug}.json"

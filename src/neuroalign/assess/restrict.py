@@ -154,7 +154,6 @@ def _of_modality(stored: Stored, modality: Modality) -> Mask:
 def _check_concepts(stored: Stored, protocol: Protocol) -> None:
     if not protocol.concepts.zero_shot:
         return
-    trained = set(stored.training["label"].dropna().astype(str))
     for modality, sets in stored.items.items():
         table = stored.models[0].items[modality][sets[0].slug].items
         if table["label"].isna().any():
@@ -163,17 +162,33 @@ def _check_concepts(stored: Stored, protocol: Protocol) -> None:
                 f"{modality} test items have no label: nothing tells whether their concepts occur "
                 "in training. Give the recordings a `label`."
             )
-        shared = sorted(set(table["label"].astype(str)) & trained)
+    for modality, (shared, n) in concepts_trained_on(stored).items():
+        names = ", ".join(shared[:3]) + (", ..." if len(shared) > 3 else "")
+        raise NeuroalignError(
+            f"{protocol.label} is a zero-shot protocol, but {len(shared)} test concepts of "
+            f"{modality} ({names}) occur in {n} training or validation trials, so the score would "
+            "not be one of new concepts. Leave these trials out and train again (`neuroalign split "
+            "--by concept`), or choose another protocol."
+        )
+
+
+def concepts_trained_on(stored: Stored) -> dict[Modality, tuple[list[str], int]]:
+    """Return the test concepts of each modality that any modality was trained on.
+
+    Returns
+    -------
+    dict from modality to their names and the number of training or validation trials of them
+        Without the modalities that have none.
+    """
+    trained = set(stored.training["label"].dropna().astype(str))
+    found = {}
+    for modality, sets in stored.items.items():
+        table = stored.models[0].items[modality][sets[0].slug].items
+        shared = sorted(set(table["label"].dropna().astype(str)) & trained)
         if shared:
-            names = ", ".join(shared[:3]) + (", ..." if len(shared) > 3 else "")
-            n = stored.training.loc[stored.training["label"].isin(shared), "trials"].sum()
-            raise NeuroalignError(
-                f"{protocol.label} is a zero-shot protocol, but {len(shared)} test concepts of "
-                f"{modality} ({names}) occur in "
-                f"{n} training or validation trials, so the score would not be one of new "
-                "concepts. Leave these trials out and train again (`neuroalign split --by "
-                "concept`), or choose another protocol."
-            )
+            trials = stored.training.loc[stored.training["label"].isin(shared), "trials"]
+            found[modality] = (shared, int(trials.sum()))
+    return found
 
 
 def _filtered(stored: Stored, keep: Callable[[pd.DataFrame], pd.Series[bool]]) -> Stored:

@@ -226,10 +226,6 @@ def _described(folder: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_text())
     except FileNotFoundError as error:
-        if not folder.parent.is_dir():
-            raise NeuroalignError(
-                f"There is no folder {folder.parent}. Give one that `neuroalign train` wrote."
-            ) from error
         raise NeuroalignError(
             f"{folder} holds no complete set of embeddings (there is no {path.name}). "
             "`neuroalign evaluate` on the run writes it."

@@ -9,7 +9,7 @@ from neuroalign.audit.findings import (
     read_audit,
     write_audit,
 )
-from neuroalign.audit.rules import RULES, admit_run, audit_run
+from neuroalign.audit.rules import RULES, admit_run, admitted, audit_run
 
 __all__ = [
     "RULES",
@@ -17,6 +17,7 @@ __all__ = [
     "Finding",
     "Skipped",
     "admit_run",
+    "admitted",
     "audit_file",
     "audit_files",
     "audit_run",

@@ -13,9 +13,14 @@ from neuroalign.evaluation.protocols import DEFAULT, Protocol
 from neuroalign.files import write_json
 
 Severity = Literal["refusal", "warning", "note"]
-Verdict = Literal["passed", "passed with warnings", "refused"]
+Verdict = Literal["passed", "passed with warnings", "not audited", "refused"]
 
-_EXIT: dict[Verdict, int] = {"passed": 0, "passed with warnings": 1, "refused": 2}
+_EXIT: dict[Verdict, int] = {
+    "passed": 0,
+    "passed with warnings": 1,
+    "not audited": 1,
+    "refused": 2,
+}
 _ORDER: tuple[Severity, ...] = ("refusal", "warning", "note")
 
 
@@ -85,6 +90,8 @@ class Audit:
         Every rule, whether it found something or not.
     protocol : str
         Name and version of the protocol that was asked about; empty if none was.
+    not_audited : str
+        Why the split was not looked at for this protocol; empty if it was.
     """
 
     subject: str
@@ -92,6 +99,7 @@ class Audit:
     skipped: tuple[Skipped, ...]
     rules: tuple[str, ...]
     protocol: str = ""
+    not_audited: str = ""
 
     @property
     def refusals(self) -> tuple[Finding, ...]:
@@ -108,12 +116,14 @@ class Audit:
         """`refused` where anything is that was not accepted."""
         if self.refusals:
             return "refused"
+        if self.not_audited:
+            return "not audited"
         serious = any(f.severity != "note" for f in self.findings)
         return "passed with warnings" if serious else "passed"
 
     @property
     def exit_status(self) -> int:
-        """0 passed, 1 passed with warnings, 2 refused."""
+        """0 passed, 1 passed with warnings (or not audited), 2 refused."""
         return _EXIT[self.verdict]
 
     def accept(self, names: Sequence[str]) -> Audit:
@@ -144,6 +154,7 @@ class Audit:
             "subject": self.subject,
             "protocol": self.protocol,
             "verdict": self.verdict,
+            "not_audited": self.not_audited,
             "accepted": sorted({f.rule for f in self.accepted}),
             "rules": list(self.rules),
             "findings": [asdict(f) for f in self.findings],
@@ -195,7 +206,14 @@ def read_audit(path: Path) -> Audit:
         ]
         skipped = tuple(Skipped(**s) for s in content["skipped"])
         rules = tuple(content["rules"])
-        return Audit(content["subject"], tuple(findings), skipped, rules, content["protocol"])
+        return Audit(
+            content["subject"],
+            tuple(findings),
+            skipped,
+            rules,
+            content["protocol"],
+            content.get("not_audited", ""),
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise NeuroalignError(
             f"{path} is no readable audit ({error}). Evaluate the run again to write it anew."

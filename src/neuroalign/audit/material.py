@@ -16,6 +16,7 @@ from neuroalign.recordings.container import Recordings
 from neuroalign.recordings.schema import Modality
 from neuroalign.retrieval.embeddings import Embeddings
 from neuroalign.run import Run, open_recordings, picture_set, recipe_pictures
+from neuroalign.run_folder import kind_of
 from neuroalign.training.validation import validation_masks
 
 PARTS = ("train", "validation", "test")
@@ -70,18 +71,14 @@ def open_material(path: str | Path) -> Material:
         It is none of these, or a part of it cannot be read.
     """
     path = Path(path)
-    if (path / "recordings.json").is_file():
+    kind = kind_of(path)
+    if kind == "recordings":
         recordings = Recordings(path)
         trials = recordings.trials.assign(part=recordings.trials["split"])
         modality = recordings.modality
         return Material(str(path), {modality: recordings}, {modality: trials})
-    if path.is_file():
+    if kind == "recipe":
         return _of_recipe(str(path), load_recipe(path), None)
-    if not (path / "recipe.yaml").is_file():
-        raise NeuroalignError(
-            f"{path} is no run folder, no recipe (YAML) and no folder of recordings. Give one that "
-            "`neuroalign train` or `neuroalign prepare` wrote."
-        )
     run = Run(path)
     finished = (path / "run.json").is_file()
     return _of_recipe(str(path), run.recipe, run if finished else None)

@@ -67,15 +67,20 @@ def admit_run(
     NeuroalignError
         The audit refuses the run, or a name in `accept` is no rule.
     """
-    unaudited = Audit(str(path), (), (), RULES).accept(accept)  # a wrong name is said at once
-    audit = audit_run(unaudited.subject, protocol).accept(accept)
+    Audit(str(path), (), (), RULES).accept(accept)  # a wrong name is said at once
+    return admitted(audit_run(path, protocol), accept)
+
+
+def admitted(audit: Audit, accept: Sequence[str] = ()) -> Audit:
+    """Refuse what an audit refuses, unless all of it is accepted by name (see `admit_run`)."""
+    audit = audit.accept(accept)
     if audit.refusals:
         lines = "\n".join(f"- {f.rule}: {f.text()}" for f in audit.refusals)
         names = " ".join(
             f"--accept {rule}" for rule in dict.fromkeys(f.rule for f in audit.refusals)
         )
         raise NeuroalignError(
-            f"The audit of {path} refuses an evaluation; nothing was scored.\n{lines}\n"
+            f"The audit of {audit.subject} refuses an evaluation; nothing was scored.\n{lines}\n"
             f"To score it all the same, and have the report say so in red: {names}."
         )
     return audit

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
 from neuroalign.cli.arguments import AsJson
 from neuroalign.cli.output import out_console, say
@@ -29,10 +30,15 @@ def audit_command(
     as_json: AsJson = False,
 ) -> None:
     """Look for leaks and confounds: exit status 0 passed, 1 with warnings, 2 refused."""
-    from neuroalign.audit import audit_run
     from neuroalign.evaluation.protocols import load_protocol
+    from neuroalign.run_folder import kind_of
 
-    audit = audit_run(run, None if protocol is None else load_protocol(protocol))
+    chosen = None if protocol is None else load_protocol(protocol)
+    kind_of(run)
+
+    from neuroalign.audit import audit_run
+
+    audit = audit_run(run, chosen)
     if as_json:
         sys.stdout.write(json.dumps(audit.to_json(), indent=1) + "\n")
     else:
@@ -50,16 +56,23 @@ def say_audit(audit: Audit) -> None:
         say(f"not looked at: {skipped.rule} ({skipped.where}: {skipped.reason})")
 
 
-def say_accepted(run: Path, protocol: Protocol) -> None:
-    """Say in red what was found and accepted before an evaluation."""
-    from neuroalign.audit import audit_file, read_audit
+def say_behind_scores(run: Path, protocol: Protocol, console: Console = out_console) -> None:
+    """Say what the audit behind scores found, in red what was accepted, or that there is none."""
+    from neuroalign.assess.audited import known_audit
 
-    path = audit_file(run, protocol)
-    for finding in read_audit(path).accepted if path.is_file() else ():
-        _say_finding(finding, "accepted")
+    audit = known_audit(run, protocol)
+    if audit.not_audited:
+        line = f"The split was not audited for {protocol.label}: {audit.not_audited}"
+        console.print(line, style="bold red", markup=False, highlight=False, soft_wrap=True)
+    else:
+        say(f"Audit of the split: {audit.verdict}", console)
+    for finding in audit.findings:
+        if finding.severity != "note":
+            _say_finding(finding, console)
 
 
-def _say_finding(finding: Finding, word: str | None = None) -> None:
-    line = f"{word or finding.severity}: {finding.rule}: {finding.text()}"
+def _say_finding(finding: Finding, console: Console = out_console) -> None:
+    word = "accepted" if finding.accepted else finding.severity
+    line = f"{word}: {finding.rule}: {finding.text()}"
     style = _COLOURS[finding.severity]
-    out_console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+    console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from neuroalign.cli.arguments import AsJson
-from neuroalign.cli.output import print_table, say
+from neuroalign.cli.output import out_console, print_table, say
 
 
 def compare_command(
@@ -22,14 +22,22 @@ def compare_command(
     as_json: AsJson = False,
 ) -> None:
     """Say what two runs score differently on the same items."""
-    from neuroalign.compare import compare_runs
     from neuroalign.evaluation.protocols import load_protocol
+    from neuroalign.run_folder import require_evaluated
 
-    found = compare_runs(ours, theirs, protocol=load_protocol(protocol))
+    chosen = load_protocol(protocol)
+    for run in (ours, theirs):
+        require_evaluated(run)
+
+    from neuroalign.compare import compare_runs
+
+    found = compare_runs(ours, theirs, protocol=chosen)
     if as_json:
         sys.stdout.write(json.dumps(found.to_json(), indent=2) + "\n")
         return
     print_table(_table(found))
+    for doubt in found.doubts:
+        out_console.print(doubt, style="bold red", markup=False, highlight=False, soft_wrap=True)
     for remark in found.remarks:
         say(f"note: {remark}")
     for name in found.left_out:

@@ -16,7 +16,7 @@ from neuroalign.cli.arguments import (
     RunFolder,
     Top,
 )
-from neuroalign.cli.audit import say_accepted
+from neuroalign.cli.audit import say_behind_scores
 from neuroalign.cli.output import (
     err_console,
     is_further_process,
@@ -72,20 +72,25 @@ def evaluate_command(
     as_json: AsJson = False,
 ) -> None:
     """Score the three tasks on the test trials of a run, if its split passes the audit."""
-    from neuroalign.assess import evaluate_run, rescore_run, scores_file
     from neuroalign.evaluation.protocols import load_protocol
-    from neuroalign.evaluation.tables import to_json
+    from neuroalign.run_folder import require_evaluated, require_trained, scores_file
 
     chosen = load_protocol(protocol)
+    (require_evaluated if stored else require_trained)(run)
+
+    from neuroalign.assess import evaluate_run, rescore_run
+    from neuroalign.evaluation.tables import to_json
+
     if stored:
         scores = rescore_run(run, chosen, accept=accept or ())
     else:
         scores = evaluate_run(run, protocol=chosen, accept=accept or ())
     if as_json:
         sys.stdout.write(to_json(scores) + "\n")
+        say_behind_scores(run, chosen, err_console)
         return
     print_scores(scores)
-    say_accepted(run, chosen)
+    say_behind_scores(run, chosen)
     say(f"Protocol {chosen.label}: {chosen.title}.")
     say(f"All scores, per person too: {scores_file(run, chosen)}")
     say(f"Next: neuroalign report {run}")
@@ -155,6 +160,11 @@ def report_command(
     ] = None,
 ) -> None:
     """Write the HTML report of an evaluated run."""
+    from neuroalign.run_folder import require_trained
+
+    for folder in (run, *(beside or ())):
+        require_trained(folder)
+
     from neuroalign.report.html import write_report
 
     say(f"Open {write_report(run, beside or [])}")

@@ -49,16 +49,18 @@ def split_command(
     overwrite: Overwrite = False,
 ) -> None:
     """Write recordings again with another split, and audit it."""
-    from neuroalign.audit import audit_run
-    from neuroalign.cli.audit import say_audit
     from neuroalign.recordings import Recordings
     from neuroalign.recordings.regroup import names_of_content
     from neuroalign.recordings.resplit import write_split
-    from neuroalign.run import picture_set
 
-    copies = names_of_content(picture_set(pictures).table) if pictures else None
+    whole = Recordings(data)
+    copies = None
+    if pictures is not None:
+        from neuroalign.run import picture_set
+
+        copies = names_of_content(picture_set(pictures).table)
     recordings = write_split(
-        Recordings(data),
+        whole,
         out,
         by=by.value,
         test_share=test_share,
@@ -72,4 +74,8 @@ def split_command(
     for step in recordings.info.steps[-2:]:
         if step.fitted_on:
             say(f"{step.name}: fitted again on {step.fitted_on}")
+
+    from neuroalign.audit import audit_run
+    from neuroalign.cli.audit import say_audit
+
     say_audit(audit_run(out))

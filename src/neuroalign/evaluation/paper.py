@@ -2,19 +2,30 @@
 
 Ferrante, Boccato, Toschi (2024), "Towards neural foundation models for vision: aligning EEG, MEG
 and fMRI representations to perform decoding, encoding and modality conversion", tables 1 and 2.
-Their recordings, people, pictures and galleries are not ours; only the questions are the same.
+A number of theirs stands beside one of ours only where the data set and the protocol are the same.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from neuroalign.evaluation.scores import Score
+from neuroalign.evaluation.tables import modality_name
 
 #: The heading under which the paper's numbers are shown, and nowhere else.
-PAPER_COLUMN = "Ferrante et al. 2024 (their data)"
+PAPER_AUTHORS = "Ferrante et al. 2024"
+PAPER_COLUMN = f"{PAPER_AUTHORS} (their data)"
 
+#: The data set of each modality in the paper.
+_THEIR_DATA = {"eeg": "imagenet-eeg", "meg": "things-meg", "fmri": "nsd"}
+#: Protocols that ask what the paper asked.
+_THEIR_PROTOCOLS = {
+    "decoding": ("paper/decoding", "imagenet-eeg/block-split"),
+    "encoding": ("paper/encoding",),
+    "conversion": ("paper/conversion",),
+}
 #: (source, target) of each task.
 _DECODING = {
     "eeg": (0.400, 0.543, 0.794),
@@ -66,7 +77,49 @@ PAPER_TABLES = MappingProxyType(_tables())
 
 
 def published(score: Score) -> PaperNumber | None:
-    """Return the paper's number for the same question as `score`, over all people; or None."""
+    """Return the paper's number for the same question as `score`, over all people; or None.
+
+    It may stand beside the score only where `why_not_comparable` has no objection: use
+    `comparable`.
+    """
     if score.subject != "all":
         return None
     return PAPER_TABLES.get((score.source, score.target, score.metric))
+
+
+def comparable(score: Score, datasets: Mapping[str, str]) -> PaperNumber | None:
+    """Return the paper's number if data set and protocol are the same; else None."""
+    return None if why_not_comparable(score, datasets) else published(score)
+
+
+def why_not_comparable(score: Score, datasets: Mapping[str, str]) -> str:
+    """Return why the paper's number for the same question may not stand beside a score.
+
+    Parameters
+    ----------
+    score : Score
+    datasets : mapping from modality to the name of its data set
+        As a run records them; a modality that is not in it has recordings of the user's own.
+
+    Returns
+    -------
+    str
+        Empty where data set and protocol are the same.
+    """
+    reasons = []
+    if score.simulated:
+        reasons.append("simulated recordings")
+    else:
+        for modality in dict.fromkeys((score.source, score.target)):
+            theirs = _THEIR_DATA.get(modality)
+            ours = datasets.get(modality, "")
+            if theirs is not None and ours != theirs:
+                reasons.append(
+                    f"{modality_name(modality)} of {ours or 'own recordings'}, not {theirs}"
+                )
+    asked = _THEIR_PROTOCOLS.get(score.task)
+    if asked is None:
+        reasons.append(f"the paper has no {score.task}")
+    elif score.protocol.split("@")[0] not in asked:
+        reasons.append(f"protocol {score.protocol or 'not stated'}, not {asked[0]}")
+    return "; ".join(reasons)

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
 import pandas as pd
 
-from neuroalign.evaluation.paper import PAPER_COLUMN, published
+from neuroalign.evaluation.paper import PAPER_COLUMN, comparable, published, why_not_comparable
 from neuroalign.evaluation.scores import Score
 from neuroalign.evaluation.tables import modality_name
 
-#: The data set of each modality in the paper.
-_THEIR_DATA = {"eeg": "imagenet-eeg", "meg": "things-meg", "fmri": "nsd"}
-#: Protocols that ask what the paper asked.
-_THEIR_PROTOCOLS = {
-    "decoding": ("paper/decoding", "imagenet-eeg/block-split"),
-    "encoding": ("paper/encoding",),
-    "conversion": ("paper/conversion",),
-}
 REASON = "why not comparable"
 _TWO_WAY = "two_way_retrieved"
+_NORMALISED = f"{_TWO_WAY}_normalised"
+_SHOWN = {
+    "decoding": ("top1", "top5", "class_top1", "class_top5", _TWO_WAY),
+    "encoding": (_TWO_WAY,),
+    "conversion": (_TWO_WAY, _NORMALISED),
+}
 
 
 def decoding_table(
@@ -84,7 +84,6 @@ def conversion_table(scores: Sequence[Score], datasets: Mapping[str, str]) -> pd
 
     Normalised is the conversion's 2-way score over the decoding 2-way score of its target.
     """
-    normalised = f"{_TWO_WAY}_normalised"
     rows = []
     for (_, items), group in _grouped(scores, "conversion"):
         if _TWO_WAY not in group:
@@ -95,12 +94,47 @@ def conversion_table(scores: Sequence[Score], datasets: Mapping[str, str]) -> pd
                 "conversion": f"{modality_name(score.source)} -> {modality_name(score.target)}, "
                 f"{items}",
                 "2-way": _value(score),
-                "normalised": _value(group.get(normalised)),
+                "normalised": _value(group.get(_NORMALISED)),
                 "chance": _number(score.chance),
-                **_theirs(group, (_TWO_WAY, normalised), datasets),
+                **_theirs(group, (_TWO_WAY, _NORMALISED), datasets),
             }
         )
     return pd.DataFrame(rows, dtype=str)
+
+
+def number_rows(scores: Sequence[Score], datasets: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return scores for programs: a row a score, each number in a column of its own.
+
+    Parameters
+    ----------
+    scores : sequence of Score
+    datasets : mapping from modality to the name of its data set
+
+    Returns
+    -------
+    list of dict
+        The fields of `Score` in full precision; the paper's number and its chance level where data
+        set and protocol are the same, and else, in words, `why_not_comparable`.
+    """
+    rows = []
+    for score in scores:
+        theirs = comparable(score, datasets)
+        given = published(score) is not None
+        reason = why_not_comparable(score, datasets) if given else "not given in the paper"
+        rows.append(
+            asdict(score)
+            | {
+                "paper": None if theirs is None else theirs.value,
+                "paper_chance": None if theirs is None else theirs.chance,
+                "why_not_comparable": reason,
+            }
+        )
+    return rows
+
+
+def in_papers_shape(scores: Sequence[Score]) -> list[Score]:
+    """Keep what the tables in the paper's shape show: its metrics, over all people."""
+    return [s for s in scores if s.subject == "all" and s.metric in _SHOWN.get(s.task, ())]
 
 
 def _grouped(scores: Sequence[Score], task: str) -> list[tuple[tuple[str, str], dict[str, Score]]]:
@@ -115,32 +149,12 @@ def _grouped(scores: Sequence[Score], task: str) -> list[tuple[tuple[str, str], 
 def _theirs(
     group: Mapping[str, Score], metrics: Sequence[str], datasets: Mapping[str, str]
 ) -> dict[str, str]:
-    reason = _reason(next(iter(group.values())), datasets)
+    reason = why_not_comparable(next(iter(group.values())), datasets)
     if reason:
         return {PAPER_COLUMN: "", REASON: reason}
     numbers = [published(group[m]) if m in group else None for m in metrics]
     shown = " / ".join("-" if n is None else _number(n.value) for n in numbers)
     return {PAPER_COLUMN: shown, REASON: ""}
-
-
-def _reason(score: Score, datasets: Mapping[str, str]) -> str:
-    """Return why the paper's number does not stand beside a score, or nothing."""
-    reasons = []
-    if score.simulated:
-        reasons.append("simulated recordings")
-    else:
-        for modality in dict.fromkeys((score.source, score.target)):
-            theirs = _THEIR_DATA.get(modality)
-            ours = datasets.get(modality, "")
-            if theirs is not None and ours != theirs:
-                reasons.append(
-                    f"{modality_name(modality)} of {ours or 'own recordings'}, not {theirs}"
-                )
-    protocol = score.protocol.split("@")[0]
-    asked = _THEIR_PROTOCOLS[score.task]
-    if protocol not in asked:
-        reasons.append(f"protocol {score.protocol or 'not stated'}, not {asked[0]}")
-    return "; ".join(reasons)
 
 
 def _value(score: Score | None) -> str:

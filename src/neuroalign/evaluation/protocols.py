@@ -7,6 +7,7 @@ are in `neuroalign/protocols/`; a user's own file has the same form.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -16,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from neuroalign.errors import NeuroalignError
-from neuroalign.evaluation.queries import Asked, Metric
+from neuroalign.evaluation.asked import Asked, Metric
 from neuroalign.recordings.schema import Modality
 
 T = TypeVar("T")
@@ -272,8 +273,11 @@ def protocol_text(name_or_file: str | Path = DEFAULT) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        name = str(name_or_file)
+        like = [n for n in shipped if name in n] or get_close_matches(name, shipped)
+        meant = f" Did you mean {' or '.join(sorted(like))}?" if name and like else ""
         raise NeuroalignError(
-            f"There is no protocol {str(name_or_file)!r}, and no such readable file. Those that "
+            f"There is no protocol {name!r}, and no such readable file.{meant} Those that "
             f"ship are {', '.join(protocol_names())}; `neuroalign protocols` says what they are."
         ) from error
 

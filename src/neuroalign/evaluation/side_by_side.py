@@ -9,40 +9,11 @@ from rich.text import Text
 
 from neuroalign.evaluation.ceilings import MEASURED
 from neuroalign.evaluation.floors import SIGNAL_BLIND, UNTRAINED
+from neuroalign.evaluation.main_metrics import blocks, main_metrics, short_names
 from neuroalign.evaluation.scores import Score
 from neuroalign.evaluation.tables import modality_name
 
-#: The paper's metrics (and some protocols' own) where pictures are known, in this order ...
-PICTURE_METRICS = {
-    "top1": "top-1",
-    "top5": "top-5",
-    "k_way": "k-way",
-    "k_way_resampled": "k-way, drawn",
-    "median_rank": "median rank",
-    "mean_reciprocal_rank": "mean rec. rank",
-    "two_way_embedding": "2-way",
-    "two_way_retrieved": "2-way, item",
-    "two_way_retrieved_normalised": "normalised",
-}
-#: ... and where only classes are.
-CLASS_METRICS = {
-    "class_top1": "class",
-    "class_average_precision": "class mAP",
-    "two_way_embedding": "2-way",
-}
-
-
 _FLOORS = (SIGNAL_BLIND, UNTRAINED)
-
-
-def main_metrics(scores: Sequence[Score]) -> list[Score]:
-    """Keep, over all people, the metrics that speak for each retrieval."""
-    everyone = [s for s in scores if s.subject == "all"]
-    by_retrieval: dict[tuple[str, str, str, str], list[Score]] = {}
-    for score in everyone:
-        by_retrieval.setdefault(_retrieval(score), []).append(score)
-    names = {key: _names(group) for key, group in by_retrieval.items()}
-    return [s for s in everyone if s.metric in names[_retrieval(s)]]
 
 
 def side_by_side(scores: Sequence[Score]) -> Iterator[Table]:
@@ -75,13 +46,13 @@ def side_by_side(scores: Sequence[Score]) -> Iterator[Table]:
             wide = any(" - " in n or n in _FLOORS for n in names)
             least = 6 if names == ["chance"] else 12 if wide else 10
             table.add_column("\n".join(names), justify="right", min_width=least)
-        for retrieval in dict.fromkeys(_retrieval(s) for s in part):
-            _add_rows(table, [s for s in part if _retrieval(s) == retrieval], columns)
+        for block in blocks(part):
+            _add_rows(table, block, columns)
         yield table
 
 
 def _add_rows(table: Table, scores: list[Score], columns: list[list[str]]) -> None:
-    names = _names(scores)
+    names = short_names(scores)
     first = scores[0]
     label = f"{modality_name(first.source)} -> {modality_name(first.target)}\n{first.items}"
     metrics = [m for m in names if any(s.metric == m for s in scores)]
@@ -94,13 +65,6 @@ def _add_rows(table: Table, scores: list[Score], columns: list[list[str]]) -> No
         label = ""
 
 
-def _names(scores: Sequence[Score]) -> dict[str, str]:
-    """Return the metrics to show: those of classes only where none of pictures was computed."""
-    found = {s.metric for s in scores}
-    by_class = "class_top1" in found and not found & {"top1", "k_way", "median_rank"}
-    return CLASS_METRICS if by_class else PICTURE_METRICS
-
-
 def _cell(score: Score | None) -> str:
     if score is None:
         return ""
@@ -110,10 +74,6 @@ def _cell(score: Score | None) -> str:
     if score.model in _FLOORS:
         return value
     return f"{value}\n{score.low:{sign}.2f}..{score.high:{sign}.2f}"
-
-
-def _retrieval(score: Score) -> tuple[str, str, str, str]:
-    return score.task, score.source, score.target, score.items
 
 
 def _first(scores: Sequence[Score], model: str) -> int:

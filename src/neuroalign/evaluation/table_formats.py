@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from io import StringIO
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import pandas as pd
 from rich.console import Console
@@ -16,8 +16,10 @@ from rich.text import Text
 from neuroalign.errors import NeuroalignError
 
 Format = Literal["text", "markdown", "latex", "csv", "json"]
+_ALSO: dict[str, Format] = {"txt": "text", "md": "markdown", "tex": "latex"}
 _TEXT_WIDTH = 160
 _FEW_COLUMNS = 6
+_LONGEST_WORD = 16  # a column is not made narrower than its words, up to this
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -34,6 +36,50 @@ _LATEX = {
     "|": r"\textbar{}",
     '"': r"\textquotedbl{}",
 }
+
+
+def named_format(name: str) -> Format:
+    """Return the format that a user named, by its name or a usual short form of it.
+
+    Raises
+    ------
+    NeuroalignError
+        There is no such format.
+    """
+    known: dict[str, Format] = {form: form for form in get_args(Format)}
+    form = (known | _ALSO).get(name.strip().lower().removeprefix("."))
+    if form is None:
+        raise NeuroalignError(
+            f"There is no table format {name!r}; there are {', '.join(known)} "
+            f"(and, for short, {', '.join(_ALSO)})."
+        )
+    return form
+
+
+def format_rows(rows: Sequence[Mapping[str, Any]], form: Literal["csv", "json"]) -> str:
+    """Return rows of text and numbers for programs, every digit kept; what is missing is empty."""
+    if form == "json":
+        return json.dumps(list(rows), indent=2, ensure_ascii=False) + "\n"
+    return pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
+
+
+def notes_below(table: pd.DataFrame, column: str, into: str) -> tuple[pd.DataFrame, list[str]]:
+    """Take a column of long reasons out of a table; its cells in `into` then name a note.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+    notes : list of str
+        `note 1: the reason`, in order of first appearance.
+    """
+    reasons = [r for r in dict.fromkeys(table[column]) if r]
+    numbers = {reason: number for number, reason in enumerate(reasons, 1)}
+    shown = [
+        f"note {numbers[reason]}" if reason else str(cell)
+        for reason, cell in zip(table[column], table[into], strict=True)
+    ]
+    notes = [f"note {number}: {reason}" for reason, number in numbers.items()]
+    return table.drop(columns=column).assign(**{into: shown}), notes
 
 
 def format_table(table: pd.DataFrame, form: str, *, title: str = "") -> str:
@@ -68,7 +114,14 @@ def text_table(table: pd.DataFrame, title: str = "") -> Table:
     for place, column in enumerate(table.columns):
         whole = any("\n(" in str(cell) for cell in table[column])
         justify: Literal["left", "right"] = "left" if place == 0 else "right"
-        drawn.add_column(Text(str(column)), justify=justify, no_wrap=whole, overflow="fold")
+        words = re.split(r"\s", "\n".join([str(column), *map(str, table[column])]))
+        drawn.add_column(
+            Text(str(column)),
+            justify=justify,
+            no_wrap=whole,
+            overflow="fold",
+            min_width=min(max(map(len, words)), _LONGEST_WORD),
+        )
     for row in table.itertuples(index=False):
         drawn.add_row(*(Text(str(cell)) for cell in row))  # Text: a name may hold [brackets]
     return drawn

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from neuroalign.evaluation.paper import PAPER_COLUMN, published
 from neuroalign.evaluation.scores import Score, score_table
 from neuroalign.evaluation.table_formats import format_table
 
@@ -40,25 +39,18 @@ METRIC_NAMES = {
 P_COLUMN = "p, corrected"
 CEILING_COLUMN = "ceiling"
 SHARE_COLUMN = "share of the way from chance to ceiling"
-_OPTIONAL = (P_COLUMN, CEILING_COLUMN, SHARE_COLUMN, PAPER_COLUMN, "note")
+_OPTIONAL = (P_COLUMN, CEILING_COLUMN, SHARE_COLUMN, "note")
 _MODALITIES = {"eeg": "EEG", "meg": "MEG", "fmri": "fMRI", "pictures": "pictures"}
 
 
-def display_table(scores: Sequence[Score], *, paper: bool = False) -> pd.DataFrame:
+def display_table(scores: Sequence[Score]) -> pd.DataFrame:
     """Return the table that people read: one row per score, all cells text.
 
-    Columns that would be empty in each row (p, ceiling, note, the paper's) are left out. Rows
-    stand in the order given.
-
-    Parameters
-    ----------
-    scores : sequence of Score
-    paper : bool
-        Add the paper's own numbers, in a column that is named as theirs.
+    Columns that would be empty in each row (p, ceiling, note) are left out. Rows stand in the
+    order given.
     """
     rows = []
     for s in scores:
-        theirs = published(s) if paper else None
         rows.append(
             {
                 "task": s.task,
@@ -72,7 +64,6 @@ def display_table(scores: Sequence[Score], *, paper: bool = False) -> pd.DataFra
                 P_COLUMN: p_text(s.p_corrected),
                 CEILING_COLUMN: _ceiling(s),
                 SHARE_COLUMN: _share(s),
-                PAPER_COLUMN: "" if theirs is None else f"{theirs.value:.3f}",
                 "queries": str(s.n_queries),
                 "gallery": str(s.n_gallery),
                 "items": s.items,
@@ -104,19 +95,19 @@ def _share(score: Score) -> str:
     return f"{score.share:.2f} ({score.share_low:.2f} to {score.share_high:.2f})"
 
 
-def to_text(scores: Sequence[Score], *, paper: bool = False, width: int = 160) -> str:
+def to_text(scores: Sequence[Score], *, width: int = 160) -> str:
     """Return the display table drawn with lines, for a terminal `width` columns wide."""
     drawn = StringIO()
     console = Console(file=drawn, width=width, color_system=None)
-    console.print(rich_table(scores, paper=paper))
+    console.print(rich_table(scores))
     return drawn.getvalue()
 
 
-def rich_table(scores: Sequence[Score], *, paper: bool = False, title: str | None = None) -> Table:
+def rich_table(scores: Sequence[Score], *, title: str | None = None) -> Table:
     """Return the display table for a rich console."""
-    table = display_table(scores, paper=paper)
+    table = display_table(scores)
     drawn = Table(title=title)
-    numbers = {"score", "chance", P_COLUMN, PAPER_COLUMN, "queries", "gallery"}
+    numbers = {"score", "chance", P_COLUMN, "queries", "gallery"}
     for column in table.columns:
         drawn.add_column(column, justify="right" if column in numbers else "left")
     for row in table.itertuples(index=False):
@@ -124,9 +115,9 @@ def rich_table(scores: Sequence[Score], *, paper: bool = False, title: str | Non
     return drawn
 
 
-def to_markdown(scores: Sequence[Score], *, paper: bool = False) -> str:
+def to_markdown(scores: Sequence[Score]) -> str:
     """Return the display table in Markdown."""
-    return format_table(display_table(scores, paper=paper), "markdown")
+    return format_table(display_table(scores), "markdown")
 
 
 def to_csv(scores: Sequence[Score]) -> str:

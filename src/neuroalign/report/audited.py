@@ -16,6 +16,8 @@ def accepted_banner(contents: RunContents, others: Sequence[RunContents] = ()) -
     banners = []
     for run, path in ((r, p) for r in (contents, *others) for p in audit_files(r.path)):
         audit = read_audit(path)
+        if audit.not_audited:
+            banners.append(_not_audited(audit, "this run" if run is contents else run.path.name))
         if not audit.accepted:
             continue
         whose = "This run was" if run is contents else f"{run.path.name} was"
@@ -40,16 +42,29 @@ def audit_section(contents: RunContents) -> str:
     return "".join(_one_audit(audit) for audit in stored)
 
 
+def _not_audited(audit: Audit, whose: str) -> str:
+    return (
+        f'<div class="banner" role="alert"><b>NOT AUDITED{_by(audit, "for")}.</b> The split of '
+        f"{escape(whose)} was not searched for leaks before it was scored{_by(audit)}: "
+        f"{escape(audit.not_audited)}.</div>"
+    )
+
+
 def _one_audit(audit: Audit) -> str:
     verdict = audit.verdict + (", after what stands in red was accepted" * bool(audit.accepted))
     found = "".join(f'<li class="{_class(f)}">{_words(f)}</li>' for f in audit.findings)
     rows = [(s.rule, s.where, s.reason) for s in audit.skipped]
     looked = len(set(audit.rules) - {s.rule for s in audit.skipped})
+    if audit.not_audited:
+        opening = f"Scored{_by(audit)} without an audit: {escape(audit.not_audited)}."
+    else:
+        opening = (
+            f"Before anything was scored{_by(audit)}, the split was searched for leaks and "
+            f"confounds: <b>{escape(verdict)}</b>. {looked} of {len(audit.rules)} rules found "
+            "something to look at everywhere."
+        )
     return (
-        f"<p>Before anything was scored{_by(audit)}, the split was searched for leaks and "
-        f"confounds: "
-        f"<b>{escape(verdict)}</b>. {looked} of {len(audit.rules)} rules found something to look "
-        "at everywhere.</p>"
+        f"<p>{opening}</p>"
         + (f"<ul>{found}</ul>" if found else "")
         + (
             folded(
@@ -62,8 +77,8 @@ def _one_audit(audit: Audit) -> str:
     )
 
 
-def _by(audit: Audit) -> str:
-    return f" by {escape(audit.protocol)}" if audit.protocol else ""
+def _by(audit: Audit, word: str = "by") -> str:
+    return f" {word} {escape(audit.protocol)}" if audit.protocol else ""
 
 
 def _class(finding: Finding) -> str:

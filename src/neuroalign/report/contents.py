@@ -78,6 +78,11 @@ class RunContents:
         )
 
     @property
+    def datasets(self) -> dict[str, str]:
+        """The name of each modality's data set, as the run recorded it."""
+        return dict(self.record.get("datasets", {}))
+
+    @property
     def modalities(self) -> list[str]:
         """The modalities of the recipe, in its order."""
         return [str(m) for m in self.recipe.modalities]

@@ -14,13 +14,14 @@ from matplotlib.figure import Figure
 
 from neuroalign.assess import IDEAL
 from neuroalign.evaluation.ceilings import MEASURED
+from neuroalign.evaluation.main_metrics import LEADING_BY_PICTURE, leading
 from neuroalign.evaluation.scores import Score
 from neuroalign.progress import track
 from neuroalign.report.contents import RunContents, validation_curves
 from neuroalign.report.embedding_map import embedding_map
 from neuroalign.report.figures import score_bars, task_matrix, training_curves
 from neuroalign.report.grids import draw_retrieval, example_queries
-from neuroalign.report.score_tables import PICTURE_METRICS, is_difference, leading
+from neuroalign.report.score_tables import is_difference
 from neuroalign.report.style import KIND_NAMES, render, svg_uri, webp_uri, write_figure
 from neuroalign.retrieval.embeddings import Embeddings
 from neuroalign.retrieval.gallery import Gallery
@@ -164,7 +165,7 @@ def _charts(
         title = f"{task.capitalize()}{word}"
         draw = partial(score_bars, own, models, title=title, simulated=simulated)
         yield _Plan("models", f"scores-{task}", f"{title}: models side by side", draw)
-    ours = [s for s in usable if s.model == contents.model and s.metric == PICTURE_METRICS[0]]
+    ours = [s for s in usable if s.model == contents.model and s.metric == LEADING_BY_PICTURE[0]]
     if any(s.task == "conversion" for s in ours):
         title = f"Every pair of query and gallery{word}"
         draw = partial(task_matrix, ours, title=title, simulated=simulated)

@@ -11,7 +11,6 @@ from neuroalign.assess import IDEAL, RIDGE
 from neuroalign.assess.ceiling_choice import RELIABILITY
 from neuroalign.evaluation.ceilings import MEASURED
 from neuroalign.evaluation.floors import SIGNAL_BLIND, UNTRAINED
-from neuroalign.evaluation.paper import PAPER_COLUMN
 from neuroalign.evaluation.scores import Score
 from neuroalign.evaluation.tables import display_table
 from neuroalign.files import atomic_file, atomic_folder
@@ -24,6 +23,7 @@ from neuroalign.report.score_tables import (
     is_difference,
     models_table_html,
     plain_table_html,
+    reasons_html,
     score_table_html,
     shown_first,
 )
@@ -170,10 +170,6 @@ _KEY = (
     "from chance to it. p: permutation of labels over pictures, corrected for the cells of this "
     "model."
 )
-_THEIRS = (
-    " The numbers of Ferrante et al. come from their people, pictures and galleries: they stand "
-    "here for orientation, not for comparison."
-)
 _TRAINING = (
     "Above the training loss, below the validation score (2-way against other validation "
     "targets; chance 0.5). Epoch 0 is the start before any training. Thin lines: other runs."
@@ -200,11 +196,14 @@ def _task_sections(
         if scores:
             number += 1
             caption = f"Table {number}. {heading}{_simulated(contents)}, all people."
-            body += score_table_html(shown_first(scores), caption)
-            if len(shown_first(scores)) < len(scores):
-                body += folded("All metrics", score_table_html(scores, caption))
+            first = shown_first(scores, contents.datasets)
+            body += score_table_html(first, caption, contents.datasets)
+            body += reasons_html(scores, contents.datasets)
+            if len(first) < len(scores):
+                every = score_table_html(scores, caption, contents.datasets)
+                body += folded("All metrics", every)
         if scores and number == 1:
-            body += f'<p class="note">{_KEY}{_THEIRS if PAPER_COLUMN in body else ""}</p>'
+            body += f'<p class="note">{_KEY}</p>'
         if task == "conversion":
             body += _figures(drawings, "matrix", _matrix_caption(own))
         examples = [d for d in drawings if d.section == task]

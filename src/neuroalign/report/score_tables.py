@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from neuroalign.evaluation.paper import PAPER_COLUMN, published
+from neuroalign.evaluation.main_metrics import blocks, main_metrics
+from neuroalign.evaluation.paper import (
+    PAPER_AUTHORS,
+    PAPER_COLUMN,
+    comparable,
+    published,
+    why_not_comparable,
+)
 from neuroalign.evaluation.scores import Score
 from neuroalign.evaluation.tables import METRIC_NAMES, p_text
 from neuroalign.report.style import KIND_NAMES
 
-#: What stands for a task where one number must: the paper's own metric first ...
-PICTURE_METRICS = ("two_way_retrieved", "two_way_embedding", "top1")
-#: ... or how often the class is right, where no picture is known.
-CLASS_METRICS = ("class_accuracy", "balanced_accuracy", "class_top1", "two_way_embedding")
 _ORDER = (*METRIC_NAMES,)
-# The right class is among five of two by chance: such a score tells nothing.
-_NEARLY_CERTAIN = 0.9
 
 
-def score_table_html(scores: Sequence[Score], caption: str) -> str:
-    """Return scores of one model as a table: a block a retrieval, a row a metric."""
-    theirs = any(_theirs(s, scores) is not None for s in scores)
+def score_table_html(scores: Sequence[Score], caption: str, datasets: Mapping[str, str]) -> str:
+    """Return scores of one model as a table: a block a retrieval, a row a metric.
+
+    The paper's numbers have a column where data set and protocol are the same.
+    """
+    theirs = any(comparable(s, datasets) is not None for s in scores)
     ceilings = any(s.ceiling is not None for s in scores)
     tested = any(s.p_corrected is not None for s in scores)
     heads = ["query → retrieved", "metric", "score", "95 % interval", "0 to 1", "chance"]
@@ -38,7 +42,7 @@ def score_table_html(scores: Sequence[Score], caption: str) -> str:
                     f'<th class="pair" scope="rowgroup" rowspan="{len(group)}">{arrow(first)}'
                     f'<span class="sub">{escape(first.items)}</span></th>'
                 )
-            paper = _theirs(score, group)
+            paper = comparable(score, datasets)
             cells += [
                 f"<td class=metric>{escape(METRIC_NAMES.get(score.metric, score.metric))}"
                 f"{_footnote(score.note, notes)}</td>",
@@ -55,32 +59,36 @@ def score_table_html(scores: Sequence[Score], caption: str) -> str:
                 )
                 cells.append(f'<td class="n">{_share(score)}</td>')
             if theirs:
-                cells.append(f'<td class="n theirs">{_number(paper)}</td>')
+                cells.append(f'<td class="n theirs">{_number(paper.value if paper else None)}</td>')
             cells.append(f'<td class="n">{score.n_queries} / {score.n_gallery}</td>')
             start = ' class="first"' if number == 0 else ""
             body.append(f"<tr{start}>{''.join(cells)}</tr>")
     return _table(caption, heads, body) + _notes(notes)
 
 
-def shown_first(scores: Sequence[Score]) -> list[Score]:
-    """Return the metrics of the paper's tables, or those of classes where no picture is known."""
-    found = []
-    for block in blocks(scores):
-        pictured = has_pictures(block)
-        for s in block:
-            if pictured:
-                usual = s.metric in ("top1", "top5") or s.metric.startswith("two_way")
-                usual = usual or published(s) is not None
-            else:
-                usual = s.metric != "class_top5" or s.chance < _NEARLY_CERTAIN
-            if usual:
-                found.append(s)
-    return found
+def shown_first(scores: Sequence[Score], datasets: Mapping[str, str]) -> list[Score]:
+    """Return the metrics that speak for each retrieval, and those that the paper's stand beside."""
+    main = main_metrics(scores)
+    return [s for s in scores if s in main or comparable(s, datasets) is not None]
 
 
-def has_pictures(block: Sequence[Score]) -> bool:
-    """Whether a retrieval was scored by pictures, and not by classes alone."""
-    return any(s.metric == "top1" for s in block)
+def reasons_html(scores: Sequence[Score], datasets: Mapping[str, str]) -> str:
+    """Say why numbers that the paper gives for these questions do not stand beside the scores."""
+    reasons: dict[str, list[str]] = {}
+    for score in scores:
+        reason = why_not_comparable(score, datasets)
+        if reason and published(score) is not None:
+            reasons.setdefault(reason, []).append(arrow(score))
+    if not reasons:
+        return ""
+    said = "; ".join(
+        f"{', '.join(dict.fromkeys(arrows))} ({escape(reason)})"
+        for reason, arrows in reasons.items()
+    )
+    return (
+        f'<p class="note">{PAPER_AUTHORS} published numbers for the same questions. They do not '
+        f"stand here, as data set or protocol differ: {said}.</p>"
+    )
 
 
 def models_table_html(scores: Sequence[Score], models: Sequence[str], caption: str) -> str:
@@ -115,23 +123,6 @@ def plain_table_html(caption: str, heads: Sequence[str], rows: Iterable[Sequence
     """Return a table of text; everything is escaped."""
     body = [f"<tr>{''.join(f'<td>{escape(str(c))}</td>' for c in row)}</tr>" for row in rows]
     return _table(caption, heads, body)
-
-
-def blocks(scores: Sequence[Score]) -> list[list[Score]]:
-    """Group scores by retrieval and items, in order of first appearance."""
-    found: dict[tuple[str, ...], list[Score]] = {}
-    for s in scores:
-        found.setdefault((s.task, s.source, s.target, s.items), []).append(s)
-    return list(found.values())
-
-
-def leading(block: Sequence[Score]) -> Score | None:
-    """Return the score of one retrieval that stands for it."""
-    by_metric = {s.metric: s for s in block}
-    metrics = (*PICTURE_METRICS, *CLASS_METRICS)
-    if not has_pictures(block):
-        metrics = (*CLASS_METRICS, *PICTURE_METRICS)
-    return next((by_metric[m] for m in metrics if m in by_metric), None)
 
 
 def is_difference(score: Score) -> bool:
@@ -170,13 +161,6 @@ def interval_svg(score: Score, width: int = 130, height: int = 18) -> str:
         f'<svg class="interval" width="{width}" height="{height}" role="img" '
         f'aria-label="{label}">{"".join(parts)}</svg>'
     )
-
-
-def _theirs(score: Score, block: Sequence[Score]) -> float | None:
-    """Return the paper's number, unless ours is about a handful of classes and no pictures."""
-    same = [s for s in blocks(block) if score in s]
-    paper = published(score)
-    return paper.value if paper is not None and has_pictures(same[0]) else None
 
 
 def _metric_order(score: Score) -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from neuroalign.evaluation.main_metrics import blocks, leading
 from neuroalign.evaluation.scores import Score
 from neuroalign.evaluation.tables import METRIC_NAMES
-from neuroalign.report.score_tables import blocks, is_difference, leading
+from neuroalign.report.score_tables import is_difference
 from neuroalign.report.style import KIND_NAMES
 
 
