@@ -19,11 +19,12 @@ from neuroalign.evaluation.ceilings import OTHER_PEOPLE_BY_CLASS, OWN_CLASS
 from neuroalign.evaluation.own_class import own_class
 from neuroalign.evaluation.protocols import Protocol, load_protocol
 from neuroalign.evaluation.scores import Score
+from neuroalign.recordings import Modality
 from neuroalign.report.whole_matrix import draw_matrix, matrix_table
 from neuroalign.retrieval import Embeddings
 
 DIMS = 6
-KINDS = ("eeg", "fmri")
+KINDS: tuple[Modality, ...] = ("eeg", "fmri")
 CLASSES = ("face", "house", "shoe")  # of the last one there are no pictures
 RNG = np.random.default_rng(0)
 PATTERN = RNG.normal(size=(3, DIMS))

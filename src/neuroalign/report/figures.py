@@ -120,7 +120,7 @@ def task_matrix(
         wide = 0.85 if levels is None else 1.15
         width, height = 1.7 + wide * len(kinds), 1.5 + tall * len(kinds)
         figure = new_figure(width, height)
-        axes = figure.add_axes((0.2, 0.06, 0.72, 1 - 0.06 - 1.05 / height))
+        axes = figure.add_axes((0.2, 0.06, 0.72, 0.94 - (1.05 if levels is None else 0.8) / height))
         axes.imshow(np.ma.masked_invalid(values), cmap="YlGnBu", vmin=low, vmax=high, aspect="auto")
         for (source, target), score in first.items():
             if source not in kinds or target not in kinds:
@@ -141,6 +141,9 @@ def task_matrix(
                     j, y, text, ha="center", va="center", color=colour, fontsize=size,
                     linespacing=1.15,
                 )  # fmt: skip
+        if levels is not None:
+            note = "Floors: told only when a trial came; the network without any training."
+            figure.text(0.02, 0.012, note, va="bottom", fontsize=6.5, color="#777777")
         names = [KIND_NAMES[k] for k in kinds]
         axes.set_xticks(range(len(kinds)), names)
         axes.set_yticks(range(len(kinds)), names)
