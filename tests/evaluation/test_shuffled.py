@@ -194,6 +194,25 @@ def test_a_wrong_chance_level_is_an_error_that_names_both(metric):
         )
 
 
+def test_a_level_at_which_hardly_any_miss_is_drawn_is_confirmed():
+    # Five of eight right ones in 16: one order in 78 has none among the first five, and all
+    # pictures of a class see the same order.
+    label = np.repeat(["a", "b"], 8)
+    gallery = pd.DataFrame({"stimulus": None, "label": label, "subject": "s"})
+    queries = gallery.assign(subject=None)
+    row = np.random.default_rng(0).normal(size=16)
+    asked = Asked(metrics=("class_top5", "class_top1"))
+    options = {"where": "here", "asked": asked}
+    for seed in range(30):
+        found = query_values(np.tile(row, (16, 1)), queries, gallery, asked=asked)
+        assert found["class_top5"].mean_chance() == pytest.approx(1 - 56 / 4368)
+        pairs = Matrix(np.tile(row, (16, 1)))
+        confirm_chance(pairs, queries, gallery, found, seed=seed, **options)
+    found["class_top5"] = replace(found["class_top5"], chance=np.full(16, 0.8))
+    with pytest.raises(NeuroalignError, match=r"class_top5 is computed as 0\.8000, but"):
+        confirm_chance(pairs, queries, gallery, found, **options)
+
+
 def test_a_decoder_that_ties_everywhere_is_at_chance_and_p_one():
     queries, gallery, judge = retrieval(7)
     flat = Matrix(np.zeros((len(queries), len(gallery))))

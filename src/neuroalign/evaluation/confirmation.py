@@ -24,6 +24,8 @@ Codes = npt.NDArray[np.int64]
 QUERIES, ORDERS = 128, 100
 #: The two levels may differ by so many standard errors, and by this much in any case.
 STANDARD_ERRORS, TOLERANCE = 5.0, 1e-3
+#: Fewer hits or misses than this are too few to tell their own standard error.
+RARE = 25
 _WRONG = (
     "One of the two is wrong, and no score of this retrieval can be judged. Please report this, "
     "with the numbers of pictures, classes and repeats in the gallery."
@@ -92,6 +94,7 @@ def confirm_chance(
         means = np.average(np.stack(orders), axis=1, weights=each.weights)
         level, mean = each.mean_chance(), float(means.mean())
         error = float(np.std(means, ddof=1) / np.sqrt(len(means)))
+        error = max(error, _error_of_rare(level, len(means) * shuffle.n_asked(metric)))
         if abs(mean - level) > max(STANDARD_ERRORS * error, TOLERANCE):
             raise NeuroalignError(
                 f"{where}: the chance level of {metric} is computed as {level:.4f}, but {ORDERS} "
@@ -115,6 +118,16 @@ def _confirm_median(metric: str, level: float, ranks: Values, where: str, *, sam
                 f"it (standard error {error:.3f}), and their median is {np.median(ranks):.4f}. "
                 f"{_WRONG}"
             )
+
+
+def _error_of_rare(level: float, n: int) -> float:
+    """Return the standard error of a share of which hardly any hits (or misses) are to be drawn.
+
+    They may not have been drawn at all, and the orders then vary less than they would. 0 where
+    more than `RARE` are to be expected in `n` draws, for then they speak for themselves.
+    """
+    spread = min(max(level, 0.0), 1.0) * (1 - min(max(level, 0.0), 1.0))
+    return float(np.sqrt(spread / n)) if n * min(level, 1 - level) < RARE else 0.0
 
 
 class _Shuffle:
@@ -161,6 +174,12 @@ class _Shuffle:
             spot = np.minimum(np.searchsorted(known, asks), len(known) - 1)
             cosines = Cosines(vectors[asks], vectors[known]).exact(slice(0, len(rows)))
             self._shares = retrieved_shares(cosines, np.where(known[spot] == asks, spot, -1))
+
+    def n_asked(self, metric: str) -> int:
+        """Return how many pictures (or classes) are asked for: queries of one move together."""
+        kind = self._functions.get(metric, ("", None))[0]
+        asked = [len(np.unique(a)) for k, (a, _) in self._ids.items() if not kind or k == kind]
+        return min(asked)
 
     def scores(self, rng: np.random.Generator) -> Iterator[tuple[str, Values]]:
         """Yield each metric's value of every query, in an order (or naming) drawn at random."""
