@@ -128,17 +128,18 @@ def unit_names(
 def canonical_order(scores: PairScores, *, of_candidates: bool = False) -> Codes:
     """Return a rank for each query (or candidate) that hangs on its scores, not on its place.
 
-    Where nothing else names an item (single trials of unknown pictures), its lowest and highest
-    score do. Items whose scores agree in both keep the order that they come in.
+    Where nothing else names an item (single trials of unknown pictures), its lowest score does,
+    its highest, and the sum of all. Items that agree in these keep the order that they come in.
     """
     axis, n = (0, scores.n_gallery) if of_candidates else (1, scores.n_queries)
-    low, high = np.full(n, np.inf), np.full(n, -np.inf)
+    low, high, total = np.full(n, np.inf), np.full(n, -np.inf), np.zeros(n)
     for block in scores.blocks():
         part = slice(None) if of_candidates else block.part
         low[part] = np.minimum(low[part], block.exact.min(axis=axis))
         high[part] = np.maximum(high[part], block.exact.max(axis=axis))
+        total[part] += block.exact.sum(axis=axis, dtype=np.float64)
     rank = np.empty(n, np.int64)
-    rank[np.lexsort((high, low))] = np.arange(n)
+    rank[np.lexsort((total, high, low))] = np.arange(n)
     return rank
 
 
