@@ -212,6 +212,8 @@ def test_a_folder_that_holds_something_is_kept(
     refused(*lab.simulation("fmri", tmp_path / "out"), says=says)
     refused("train", lab.recipe, "--out", tmp_path / "out", says=("out already exists",))
     refused("demo", "--out", tmp_path / "out", says=("out already exists",))
+    (tmp_path / "new-data" / "eeg").mkdir(parents=True)
+    refused("demo", "--out", tmp_path / "new", says=("not an earlier demo's", "--out"))
     shutil.copytree(lab.run, tmp_path / "run")
     refused("train", lab.recipe, "--out", tmp_path / "run", says=("already holds a finished run",))
     assert neuroalign(*prepare(scans, "--overwrite")) == 0

@@ -12,6 +12,7 @@ from neuroalign.evaluation.scores import Score
 from neuroalign.images.cache import embed_pictures
 from neuroalign.images.pictures import shipped_pictures
 from neuroalign.recipe import Recipe, make_recipe
+from neuroalign.recordings.container import Recordings
 from neuroalign.recordings.schema import Modality
 from neuroalign.recordings.spectrograms import write_spectrograms
 from neuroalign.report.html import write_report
@@ -34,8 +35,10 @@ def run_demo(
     Parameters
     ----------
     out : Path
-        The run folder; `out/data` holds the simulated recordings, `out/paper` the second run.
+        The run folder, with the second run in `out/paper`; the simulated recordings lie beside it,
+        in `<out>-data`, and those of an earlier demo are replaced.
     encoder : str
+        A name for `load_encoder`.
     simulation : dict, optional
         Overrides of `SimulationConfig` for every modality.
     say : callable
@@ -47,24 +50,31 @@ def run_demo(
     scores : list of Score
         On averaged test trials: of both presets, of ridge on the first's recordings, and of the
         ideal observer.
+
+    Raises
+    ------
+    NeuroalignError
+        `out` is there already, or `<out>-data` holds something else than simulated recordings.
     """
     out = Path(out)
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and (out.is_file() or any(out.iterdir())):
         raise NeuroalignError(
             f"{out} already exists. Choose another folder with --out, or delete it to run the demo "
             "there again."
         )
+    # Beside the run, not in it: a run folder holds nothing that it was not trained into.
+    data = out.with_name(f"{out.name}-data")
+    _refuse_what_is_not_simulated(data)
     say("Embedding the pictures that ship with the package")
     pictures = embed_pictures(shipped_pictures(), encoder)
     folders: dict[Modality, Path] = {}
     for modality in MODALITIES:
         say(f"Simulating {modality} recordings")
         config = SimulationConfig(modality=modality, **(simulation or {}))
-        # Beside the run, not in it: a run folder holds nothing that it was not trained into.
-        folders[modality] = out.with_name(f"{out.name}-data") / modality
+        folders[modality] = data / modality
         recordings = simulate(config, pictures, folders[modality], overwrite=True)
         if modality == "eeg":
-            spectrograms = folders[modality].with_name("eeg-spectrogram")
+            spectrograms = data / "eeg-spectrogram"
             write_spectrograms(recordings, spectrograms, overwrite=True)
     default = demo_recipe("default", folders, encoder)
     paper = demo_recipe("paper", folders | {"eeg": spectrograms}, encoder)
@@ -96,3 +106,16 @@ def demo_recipe(preset: str, folders: dict[Modality, Path], encoder: str) -> Rec
             },
         }
     )
+
+
+def _refuse_what_is_not_simulated(data: Path) -> None:
+    for path in data.glob("[!.]*"):
+        try:
+            replaceable = Recordings(path).info.simulated
+        except NeuroalignError:
+            replaceable = False
+        if not replaceable:
+            raise NeuroalignError(
+                f"The demo would write its simulated recordings into {data}, but {path} is there "
+                "and is not an earlier demo's. Choose another folder with --out."
+            )

@@ -191,12 +191,38 @@ def preset(name: str) -> dict[str, Any]:
 
 
 def fit_recipe(name: str = "default", **overrides: Any) -> FitRecipe:
-    """Build fit settings from a preset; nested mappings override field by field."""
+    """Build fit settings from a preset; nested mappings override field by field.
+
+    Parameters
+    ----------
+    name : str
+        `default` or `paper`.
+    **overrides
+        Fields of `FitRecipe`, such as `seed=1` or `training={"epochs": 5}`.
+
+    Raises
+    ------
+    NeuroalignError
+        There is no such preset, or a field is unknown or out of range.
+    """
     return _validated(FitRecipe, _merge(preset(name), overrides), f"preset {name!r}")
 
 
 def make_recipe(content: Mapping[str, Any], where: str = "recipe") -> Recipe:
-    """Merge a recipe's content over its preset and check it."""
+    """Merge a recipe's content over its preset and check it.
+
+    Parameters
+    ----------
+    content : mapping
+        The fields as they stand in YAML; `preset` is `default` unless stated.
+    where : str
+        What messages call the recipe.
+
+    Raises
+    ------
+    NeuroalignError
+        A field is unknown, missing or out of range.
+    """
     content = {"preset": "default"} | dict(content)
     return _validated(Recipe, _merge(preset(str(content["preset"])), content), where)
 

@@ -58,6 +58,16 @@ def decode_run(
         pictures unless given.
     k : int
         Pictures for each recording.
+
+    Returns
+    -------
+    Answer
+
+    Raises
+    ------
+    NeuroalignError
+        The run is not trained, has no such modality, items or query, its recordings have changed
+        since, or the gallery cannot be read.
     """
     run = Run(Path(path))
     source = _one(_recordings(run, modality, items), query, f"{modality} test items")
@@ -97,7 +107,20 @@ def convert_run(
     query: int | None = None,
     k: int = 5,
 ) -> Answer:
-    """Rank test recordings of one modality for those of another."""
+    """Rank test recordings of one modality for those of another.
+
+    Parameters
+    ----------
+    path, items, query, k
+        As in `decode_run`.
+    source, target : {"eeg", "meg", "fmri"}
+        What is asked with, and what is ranked.
+
+    Raises
+    ------
+    NeuroalignError
+        As in `decode_run`.
+    """
     run = Run(Path(path))
     asked = _one(_recordings(run, source, items), query, f"{source} test items")
     return _search("conversion", run, asked, _recordings(run, target, items), k)

@@ -174,6 +174,33 @@ def test_a_hub_id_without_network_is_an_error_that_says_what_to_do(monkeypatch, 
         load(name)
 
 
+def test_an_upload_is_private_unless_asked_and_holds_what_is_loaded_again(
+    bundle, monkeypatch, tmp_path
+):
+    class Hub:
+        """Stands for the hub: keeps what it is given."""
+
+        def create_repo(self, repo_id, *, private, exist_ok):
+            (tmp_path / "private").write_text(str(private))
+            return f"https://hub/{repo_id}"
+
+        def upload_folder(self, *, repo_id, folder_path):
+            shutil.copytree(folder_path, tmp_path / repo_id)
+
+    monkeypatch.setattr("huggingface_hub.HfApi", Hub)
+    assert bundle.push_to_hub("lab/model") == "https://hub/lab/model"
+    assert (tmp_path / "private").read_text() == "True"
+    uploaded = load(tmp_path / "lab" / "model").modules["fmri"].state_dict()
+    for name, value in bundle.modules["fmri"].state_dict().items():
+        assert torch.equal(value, uploaded[name])
+
+
+def test_an_upload_without_network_says_so(bundle, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(NeuroalignError, match=r"could not be uploaded to 'lab/model' .*`save`"):
+        bundle.push_to_hub("lab/model")
+
+
 def test_tensors_are_saved_from_any_device_state(bundle, saved):
     # a module in the middle of training (gradients, training mode) saves the same numbers
     module = bundle.modules["fmri"].train()

@@ -68,7 +68,13 @@ class Bundle:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def embed(self, recordings: Recordings, *, batch_size: int = 256) -> Embeddings:
-        """Embed recordings of any modality that the bundle knows (see `NeuralModule.embed`)."""
+        """Embed recordings of any modality that the bundle knows (see `NeuralModule.embed`).
+
+        Raises
+        ------
+        NeuroalignError
+            The bundle knows no such modality, person or shape.
+        """
         if recordings.modality not in self.modules:
             raise NeuroalignError(
                 f"This bundle has no module for {recordings.modality}; it has "
@@ -77,11 +83,23 @@ class Bundle:
         return self.modules[recordings.modality].embed(recordings, batch_size=batch_size)
 
     def embed_pictures(self, pictures: Embeddings) -> Embeddings:
-        """Map picture embeddings of the bundle's encoder into the common space."""
+        """Map picture embeddings of the bundle's encoder into the common space.
+
+        Raises
+        ------
+        NeuroalignError
+            They come from another encoder.
+        """
         return self.space.transform(pictures)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write `model.safetensors`, `config.json` and a model card (README.md)."""
+        """Write `model.safetensors`, `config.json` and a model card (README.md).
+
+        Raises
+        ------
+        NeuroalignError
+            The folder holds something and `overwrite` is false, or cannot be written.
+        """
         config = _BundleConfig(
             format_version=FORMAT_VERSION,
             neuroalign_version=__version__,
@@ -109,16 +127,40 @@ class Bundle:
         """Upload the bundle to the Hugging Face Hub; private unless you say otherwise.
 
         A model of brain data can be personal data: check consent and ethics before sharing.
+
+        Parameters
+        ----------
+        repo_id : str
+            Such as "lab/model"; made if it is not there.
+        private : bool
+            Whether a repository that is made is closed to the public.
+
+        Returns
+        -------
+        str
+            Its address; `load(repo_id)` reads it back.
+
+        Raises
+        ------
+        NeuroalignError
+            The hub is out of reach, or does not let you write there.
         """
         from tempfile import TemporaryDirectory
 
         from huggingface_hub import HfApi
 
         api = HfApi()
-        url = api.create_repo(repo_id, private=private, exist_ok=True)
         with TemporaryDirectory() as folder:
             self.save(Path(folder) / "bundle")
-            api.upload_folder(repo_id=repo_id, folder_path=Path(folder) / "bundle")
+            try:
+                url = api.create_repo(repo_id, private=private, exist_ok=True)
+                api.upload_folder(repo_id=repo_id, folder_path=Path(folder) / "bundle")
+            except Exception as error:  # the hub's client raises those of its HTTP library, too
+                raise NeuroalignError(
+                    f"The bundle could not be uploaded to {repo_id!r} ({type(error).__name__}: "
+                    f"{error}). Check the connection, the id, and `hf auth login`; `save` writes "
+                    "it to a folder here."
+                ) from error
         return str(url)
 
 

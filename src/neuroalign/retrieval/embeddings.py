@@ -85,14 +85,26 @@ class Embeddings:
         return self.take(matching_rows(self.items, conditions, repr(self)))
 
     def save(self, path: str | Path) -> None:
-        """Write a Parquet table: the item columns, `vector` and the space as metadata."""
+        """Write a Parquet table: the item columns, `vector` and the space as metadata.
+
+        Raises
+        ------
+        NeuroalignError
+            The items have a column named `vector` themselves, or `path` cannot be written.
+        """
         from neuroalign.retrieval.storage import write_embeddings
 
         write_embeddings(self, Path(path))
 
     @classmethod
     def load(cls, path: str | Path) -> Embeddings:
-        """Read what `save` wrote."""
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        NeuroalignError
+            There is no such table, or it is not one of embeddings.
+        """
         from neuroalign.retrieval.storage import read_embeddings
 
         return read_embeddings(Path(path))

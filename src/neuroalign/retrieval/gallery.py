@@ -64,6 +64,16 @@ class Gallery:
     def search(self, queries: Embeddings, k: int) -> Ranking:
         """Return the `k` most similar items for each query (all, if the gallery has fewer).
 
+        Parameters
+        ----------
+        queries : Embeddings
+        k : int
+
+        Returns
+        -------
+        Ranking
+            Best first; equal scores by their position in the gallery.
+
         Raises
         ------
         NeuroalignError
@@ -152,15 +162,33 @@ def stable_top_k(scores: npt.NDArray[np.floating], k: int) -> npt.NDArray[np.int
 
 
 def decode(recordings: Embeddings, pictures: Embeddings, k: int = 5) -> Ranking:
-    """Rank pictures for each recording."""
+    """Rank pictures for each recording.
+
+    Parameters
+    ----------
+    recordings, pictures : Embeddings
+        In one space: `Bundle.embed` and `Bundle.embed_pictures`.
+    k : int
+        Pictures for each recording.
+
+    Returns
+    -------
+    Ranking
+        Its `table()` has a row for each query and rank.
+
+    Raises
+    ------
+    NeuroalignError
+        There are no pictures, `k` is not positive, or the two live in different spaces.
+    """
     return Gallery(pictures).search(recordings, k)
 
 
 def encode(pictures: Embeddings, recordings: Embeddings, k: int = 5) -> Ranking:
-    """Rank recordings of one modality for each picture."""
+    """Rank recordings of one modality for each picture; otherwise as `decode`."""
     return Gallery(recordings).search(pictures, k)
 
 
 def convert(source: Embeddings, target: Embeddings, k: int = 5) -> Ranking:
-    """Rank recordings of another modality for each recording."""
+    """Rank recordings of another modality for each recording; otherwise as `decode`."""
     return Gallery(target).search(source, k)

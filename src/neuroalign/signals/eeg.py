@@ -44,9 +44,14 @@ def spectrogram(epochs: npt.ArrayLike, sfreq: float, *, window_s: float = 0.04) 
     window_s : float
         Length of a window in seconds.
 
+    Raises
+    ------
+    NeuroalignError
+        The window is shorter than 2 samples or longer than an epoch.
+
     References
     ----------
-    Ferrante, Boccato, Toschi (2024), the section on EEG preprocessing.
+    Ferrante et al. (2024), the section on EEG preprocessing.
     """
     data = np.asarray(epochs, np.float32)
     length = int(round(window_s * sfreq, 6))

@@ -41,6 +41,14 @@ def onset_samples(onsets_s: npt.ArrayLike, sfreq: float) -> npt.NDArray[np.int64
 def inside(onsets: npt.NDArray[np.int64], window: Window, n_samples: int) -> tuple[Mask, Mask]:
     """Say which epochs begin after the recording's start, and which end before its end.
 
+    Parameters
+    ----------
+    onsets : int array of shape (n_onsets,)
+        Onset samples.
+    window : Window
+    n_samples : int
+        Of the recording.
+
     Returns
     -------
     starts_inside, ends_inside : bool arrays of shape (n_onsets,)
@@ -61,6 +69,11 @@ def cut_epochs(signals: npt.ArrayLike, onsets: npt.NDArray[np.int64], window: Wi
     Returns
     -------
     ndarray of shape (n_trials, channels, len(window)), float32
+
+    Raises
+    ------
+    NeuroalignError
+        An epoch reaches beyond the recording.
     """
     data = np.asarray(signals)
     starts, ends = inside(onsets, window, data.shape[1])

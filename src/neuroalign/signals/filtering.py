@@ -64,7 +64,7 @@ def filter_reach(
     """Return how far, in seconds, one sample can influence others through `filter_signals`.
 
     Two stretches of a recording that lie further apart than twice this share nothing through the
-    filters. Measured by filtering a single impulse.
+    filters. Measured by filtering a single impulse. Parameters as in `filter_signals`.
     """
     if l_freq is None and h_freq is None and not len(notch):
         return 0.0

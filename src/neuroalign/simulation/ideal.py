@@ -100,6 +100,11 @@ def ideal_conversion(source: Array, target: Array) -> Array:
     -------
     ndarray of shape (n_source, n_target)
         log sum over pictures of p(picture | source) p(picture | target).
+
+    Raises
+    ------
+    NeuroalignError
+        The two sides have different numbers of pictures.
     """
     if source.shape[1] != target.shape[1]:
         raise NeuroalignError(

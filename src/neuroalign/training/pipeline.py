@@ -208,6 +208,14 @@ def targets_of(
 ) -> Targets:
     """Return the targets of trials: pictures, and classes where pictures are unknown.
 
+    Parameters
+    ----------
+    recordings : mapping from modality to Recordings
+    pictures : Embeddings
+        All of them; the column `label` holds the classes.
+    classes_without_pictures : sequence of str
+        Classes that may get a code vector.
+
     Raises
     ------
     NeuroalignError

@@ -194,6 +194,15 @@ def solve_start(
     recordings of a person alike, and those of two people differ, whatever they saw.
 
     As in cross-validation, people who share nothing have a penalty of their own.
+
+    Parameters
+    ----------
+    data : StartData
+    choice : StartChoice
+    space : CommonSpace
+        The one that `choice` was made for.
+    target_vectors : ndarray of shape (n_targets, d)
+        As in `choose_start`.
     """
     goal = _unit(_apply(space, target_vectors))
     target = np.concatenate(data.target)

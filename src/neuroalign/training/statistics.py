@@ -22,11 +22,17 @@ def mean_and_scale(trials: Recordings, subject: str) -> tuple[FloatArray, FloatA
     ----------
     trials : Recordings
         Training trials only.
+    subject : str
 
     Returns
     -------
     mean : ndarray of the shape of one trial
     scale : ndarray of shape (n_channels,) or (n_voxels,)
+
+    Raises
+    ------
+    NeuroalignError
+        The person has fewer than two trials; values are not finite; a channel never changes.
     """
     view = trials.select(subject=subject)
     if len(view) < 2:
@@ -75,6 +81,16 @@ def noise_whitener(
     Noise is what is left of a standardised trial after the mean of the person's trials with the
     same target. Channels get the symmetric inverse square root of their noise covariance, shrunk
     by a tenth towards its diagonal; voxels, far more than trials, get a scale each.
+
+    Parameters
+    ----------
+    trials : Recordings
+        Training trials only.
+    subject : str
+    targets : ndarray of shape (n_trials,)
+        The target row of each trial, of all people.
+    scale : ndarray of shape (n_channels,) or (n_voxels,)
+        From `mean_and_scale`.
 
     Returns
     -------

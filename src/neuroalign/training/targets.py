@@ -54,7 +54,19 @@ class Targets:
 
 
 def make_targets(pictures: Embeddings, classes: Embeddings | None) -> Targets:
-    """Join picture embeddings and class targets (see `images.targets.class_targets`)."""
+    """Join picture embeddings and class targets.
+
+    Parameters
+    ----------
+    pictures : Embeddings
+    classes : Embeddings or None
+        See `images.targets.class_targets`; None where every trial's picture is known.
+
+    Raises
+    ------
+    NeuroalignError
+        A picture is named twice.
+    """
     stimuli = pictures.items["stimulus"].astype(str)
     if stimuli.duplicated().any():
         raise NeuroalignError(

@@ -20,6 +20,17 @@ def validation_masks(
     By `stimulus`, the same pictures are held out in every modality; by `run` or `block`, whole
     runs or blocks of each person are, never all of them.
 
+    Parameters
+    ----------
+    training : mapping from modality to Recordings
+        Training trials only.
+    recipe : ValidationRecipe
+    seed : int
+
+    Returns
+    -------
+    dict from modality to a bool array of shape (n_training_trials,)
+
     Raises
     ------
     NeuroalignError
