@@ -94,14 +94,15 @@ def prepare(
         refuse_existing(out)
     plan = _planned(reader, Path(folder), chosen, subjects)
     with _unfinished(out) as work:
-        staged = _stage_all(reader, plan, chosen, work / "parts", jobs, dask)
+        keys = {part.name: part_key(reader, part, chosen) for part in plan.parts}
+        staged = _stage_all(reader, plan, chosen, keys, work / "parts", jobs, dask)
         settled = reader.settle(staged, chosen)
         named = settled.info.model_copy(update={"dataset": reader.card.name})
         settled = replace(settled, info=named)
         used = [part for parts in settled.people.values() for part in parts]
         found = (*settled.findings, *repeated_trials(used))
         refuse_fatal(found, reader)
-        _finish_all(reader, settled, chosen, staged, work / "people", jobs, dask)
+        _finish_all(reader, settled, chosen, keys, work / "people", jobs, dask)
         findings = (*plan.findings, *(f for s in staged for f in s.findings), *found)
         dropped = (*(d for s in staged for d in s.dropped), *settled.info.dropped)
         people = [work / "people" / subject for subject in settled.people]
@@ -184,22 +185,29 @@ class _Stage:
     part: Part
     options: Options
     folder: Path
+    key: str
 
 
 def _stage_one(task: _Stage) -> None:
-    stage_part(task.reader, task.part, task.options, task.folder)
+    stage_part(task.reader, task.part, task.options, task.folder, task.key)
 
 
 def _stage_all(
-    reader: Reader, plan: Plan, options: Options, folder: Path, jobs: int, dask: str | None
+    reader: Reader,
+    plan: Plan,
+    options: Options,
+    keys: Mapping[str, str],
+    folder: Path,
+    jobs: int,
+    dask: str | None,
 ) -> list[StagedPart]:
     if not plan.parts:
         raise NeuroalignError(f"{reader.card.title}: there is nothing to prepare in this folder.")
     _forget(folder, {p.name for p in plan.parts})
     tasks = [
-        _Stage(reader, part, options, folder / part.name)
+        _Stage(reader, part, options, folder / part.name, keys[part.name])
         for part in plan.parts
-        if not is_staged(folder / part.name, part_key(reader, part, options))
+        if not is_staged(folder / part.name, keys[part.name])
     ]
     waiting = {t.part.name for t in tasks}
     kept = sum(p.trials for p in plan.parts if p.name not in waiting)
@@ -231,13 +239,12 @@ def _finish_all(
     reader: Reader,
     settled: Settled,
     options: Options,
-    staged: Sequence[StagedPart],
+    keys: Mapping[str, str],
     folder: Path,
     jobs: int,
     dask: str | None,
 ) -> None:
     _forget(folder, set(settled.people))
-    keys = {s.part.name: part_key(reader, s.part, options) for s in staged}
     tasks = []
     for subject, parts in settled.people.items():
         key = _person_key(settled, parts, keys)

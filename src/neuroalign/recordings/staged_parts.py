@@ -140,9 +140,11 @@ def part_key(reader: Reader, part: Part, options: Options) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def stage_part(reader: Reader, part: Part, options: Options, folder: Path) -> None:
-    """Stage one part into `folder`, which appears when all of it is there."""
-    key = part_key(reader, part, options)
+def stage_part(reader: Reader, part: Part, options: Options, folder: Path, key: str) -> None:
+    """Stage one part into `folder`, which appears when all of it is there.
+
+    `key` is its `part_key` of before: were a file to change meanwhile, it would be done again.
+    """
     with atomic_folder(folder, overwrite=True) as partial:
         with TrialSink(part, partial / "signals.npy") as sink:
             staged = look_at(reader, part, options, sink)
