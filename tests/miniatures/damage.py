@@ -1,7 +1,8 @@
 """Damage a miniature of a data set in one stated way, and see what becomes of it.
 
 Each data set has a module `damages_<set>.py` here with a function `write(folder)` that makes the
-miniature, the `READER`, the options to prepare it with, and a tuple `DAMAGES`.
+miniature, the `READER`, the `OPTIONS` to prepare it with, and a tuple `DAMAGES`: a catalogue.
+tests/recordings/test_damages.py applies all of them.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Damage:
     outcome : "refused": `prepare` stops and `doctor` says unusable; "reported": `prepare` leaves
         it out or says so in findings.tsv or dropped.tsv, and `doctor` warns
     says : what both must name: parts of the words that they use
-    options : differing from the defaults of the catalogue
+    options : differing from those of the catalogue; `pictures` lie in this place of the miniature
     """
 
     name: str

@@ -19,6 +19,7 @@ from miniatures.own_epochs import (
     TMIN,
     TRIALS,
     PlantedEpochs,
+    plant,
     write_file,
     write_own_epochs,
 )
@@ -159,3 +160,18 @@ def test_what_is_planted_is_decoded(recordings: Recordings) -> None:
     right = (ranking["query_stimulus"] == ranking["found_stimulus"]).mean()
     assert len(ranking) == 2 * TRIALS
     assert right > 0.7, right  # a sixth by chance
+
+
+def test_numbers_of_pictures_are_the_same_names_beside_missing_ones(tmp_path: Path) -> None:
+    tmp_path.joinpath("set").mkdir()
+    for file in ("bob_1-epo.fif", "bob_2-epo.fif"):
+        own = plant("bob", file)
+        numbers = own.metadata["stimulus"].str[-1].astype(float)
+        if file == "bob_2-epo.fif":
+            numbers[:3] = None
+        else:
+            numbers = numbers.astype(int)
+        write_file(tmp_path / "set" / file, own.data, own.metadata.assign(stimulus=numbers))
+    options = EpochsOptions(min_trials=20)
+    recordings = prepare(EpochsReader(), tmp_path / "set", tmp_path / "out", options=options)
+    assert set(recordings.trials["stimulus"].dropna()) == set("012345")

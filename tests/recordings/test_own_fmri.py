@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel
@@ -15,6 +16,7 @@ import scipy.stats
 from sklearn.linear_model import Ridge
 
 from laboratory import listing, neuroalign
+from miniatures.damages_own_fmri import BETAS, MASK, TABLE, write
 from miniatures.own_fmri import AFFINE, PICTURES, RUNS, TRIALS, latent, write_own_fmri
 from neuroalign.errors import NeuroalignError
 from neuroalign.recordings import Recordings
@@ -189,3 +191,36 @@ def test_one_series_for_several_people_holds_them_all(tmp_path: Path) -> None:
     np.save(folder / "betas.npy", both[0])
     with pytest.raises(NeuroalignError, match=r"of p1 and p2 and holds 60 volumes.*has 120"):
         prepare_arrays(folder, None, tmp_path / "other")
+
+
+def _big_endian(folder: Path) -> None:
+    image = nibabel.load(folder / BETAS)
+    header = image.header.as_byteswapped(">")
+    nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj), None, header), folder / BETAS)
+
+
+def _column_by_column(folder: Path) -> None:
+    inside = np.asarray(nibabel.load(folder / MASK).dataobj) > 0
+    betas = np.asarray(nibabel.load(folder / BETAS).dataobj)[inside].T
+    (folder / BETAS).unlink()
+    np.save(folder / "p1_betas.npy", np.asfortranarray(betas.astype(">f8")))
+
+
+def _marked(folder: Path) -> None:
+    text = (folder / TABLE).read_text().replace("\n", "\r\n")
+    (folder / TABLE).write_bytes(b"\xef\xbb\xbf" + text.encode())
+
+
+@pytest.mark.parametrize("change", [_big_endian, _column_by_column, _marked])
+def test_what_looks_odd_and_is_whole_gives_the_same_numbers(
+    change: Callable[[Path], None], tmp_path: Path
+) -> None:
+    folder = tmp_path / "set"
+    write(folder)
+    wanted = prepare_arrays(folder, None, tmp_path / "wanted")
+    change(folder)
+    found = prepare_arrays(folder, None, tmp_path / "found")
+    np.testing.assert_array_equal(
+        found.select(subject="p1").read(), wanted.select(subject="p1").read()
+    )
+    assert found.trials.equals(wanted.trials)
