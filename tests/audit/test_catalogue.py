@@ -286,3 +286,50 @@ def test_people_are_compared_and_not_only_their_names(tmp_path: Path) -> None:
     world = clean_world()
     same = replace(world, signals=dict.fromkeys(PEOPLE, world.signals["a"]))
     assert serious(same.write(tmp_path)) == {"recording-twice"}
+
+
+def with_table(recordings: Path, folder: Path) -> Path:
+    """List the picture files beside the recordings, as prepared public data sets do."""
+    table = pictures_from_folder(folder / "pictures").table[["stimulus", "path"]]
+    table.to_csv(recordings / "pictures.tsv", sep="\t", index=False)
+    return recordings
+
+
+@pytest.mark.parametrize("poison", [same_file_under_another_name, same_pixels_in_another_format])
+def test_recordings_that_list_their_pictures_are_compared_by_content(
+    poison: Poison, tmp_path: Path
+) -> None:
+    for name, world, found in (
+        ("clean", clean_world(), set()),
+        ("spoiled", poison(clean_world()), {"test-picture-in-training"}),
+    ):
+        world.write(tmp_path / name)
+        audit = audit_run(with_table(tmp_path / name / "eeg", tmp_path / name))
+        assert checked(audit) == found
+        (skipped,) = [s for s in audit.skipped if "picture" in s.rule]
+        assert skipped.rule == "near-duplicate-pictures"
+        assert "no recipe says which encoder" in skipped.reason
+
+
+def test_each_reason_why_pictures_were_not_compared_is_its_own(tmp_path: Path) -> None:
+    def reasons() -> set[str]:
+        skipped = audit_run(folder).skipped
+        return {s.reason for s in skipped if s.rule == "test-picture-in-training"}
+
+    world = clean_world()
+    world.write(tmp_path)
+    folder = tmp_path / "eeg"
+    (reason,) = reasons()
+    assert reason.startswith("trials name 24 pictures, but not their files")
+    listed = pd.read_csv(with_table(folder, tmp_path) / "pictures.tsv", sep="\t")
+    assert reasons() == set()
+    listed.iloc[2:].to_csv(folder / "pictures.tsv", sep="\t", index=False)
+    (reason,) = reasons()
+    assert reason.startswith("2 of 24 pictures of the trials are not listed in")
+    listed.assign(path="lost.png").to_csv(folder / "pictures.tsv", sep="\t", index=False)
+    (reason,) = reasons()
+    assert reason.startswith("the pictures of the trials cannot be looked at: 24 picture file(s)")
+    nameless = world.with_trials(lambda t: t.assign(stimulus=pd.array([pd.NA] * len(t), "string")))
+    nameless.write(tmp_path / "nameless")
+    folder = tmp_path / "nameless" / "eeg"
+    assert reasons() == {"no trial names its picture"}

@@ -145,3 +145,23 @@ def test_what_the_table_does_not_know_cannot_be_split_by() -> None:
         regroup(unknown[unknown["subject"] == "b"], "person")
     with pytest.raises(NeuroalignError, match="each person has a single session"):
         regroup(unknown[unknown["session"] == "1"], "session")
+
+
+def test_two_classes_are_not_split_by_class() -> None:
+    """Held out whole, one is left on each side, and there is nothing to tell apart."""
+    table = design().assign(stimulus=pd.array([pd.NA] * 32, "string"))
+    table["label"] = pd.array(["face", "house"] * 16, "string")
+    with pytest.raises(NeuroalignError) as refused:
+        regroup(table, "concept")
+    said = str(refused.value)
+    assert "all 16 test trials would be of one class" in said
+    assert "There are 2 in all (face, house)" in said
+    assert "Split by run or session" in said
+    assert set(regroup(table, "run").trials["split"]) == {"train", "test"}
+    # Where pictures are known, those of one class can still be told apart.
+    pictured = design().assign(label=table["label"].to_numpy())
+    pictured["stimulus"] = pictured["stimulus"] + pictured["label"]
+    assert regroup(pictured, "concept").trials.groupby("split")["label"].nunique().eq(1).all()
+
+    with pytest.raises(NeuroalignError, match="Hold out others, so that each side has at least"):
+        regroup(table.assign(label=["face", *["house"] * 31]), "run")

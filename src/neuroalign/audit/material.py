@@ -20,6 +20,7 @@ from neuroalign.run_folder import kind_of
 from neuroalign.training.validation import validation_masks
 
 PARTS = ("train", "validation", "test")
+_NAMELESS = "no trial names its picture"
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Material:
         The trial table of each, with the column `part`: train, validation or test.
     pictures : PictureSet or None
         The pictures that were shown; None where no trial names one, or no recipe is known.
+    no_pictures : str
+        Why `pictures` is None, or lacks some that were shown; empty if it lacks none.
     embeddings : Embeddings or None
         The same pictures embedded, row by row; None where the encoder is out of reach.
     recipe : Recipe or None
@@ -50,6 +53,7 @@ class Material:
     embeddings: Embeddings | None = None
     recipe: Recipe | None = None
     run: Run | None = None
+    no_pictures: str = ""
 
     def concepts(self, modality: Modality) -> pd.Series:
         """Return the class of each trial: its label, or else that of its picture."""
@@ -76,7 +80,10 @@ def open_material(path: str | Path) -> Material:
         recordings = Recordings(path)
         trials = recordings.trials.assign(part=recordings.trials["split"])
         modality = recordings.modality
-        return Material(str(path), {modality: recordings}, {modality: trials})
+        pictures, why = _pictures_beside(path, set(trials["stimulus"].dropna()))
+        return Material(
+            str(path), {modality: recordings}, {modality: trials}, pictures, no_pictures=why
+        )
     if kind == "recipe":
         return _of_recipe(str(path), load_recipe(path), None)
     run = Run(path)
@@ -84,12 +91,33 @@ def open_material(path: str | Path) -> Material:
     return _of_recipe(str(path), run.recipe, run if finished else None)
 
 
+def _pictures_beside(folder: Path, shown: set[str]) -> tuple[PictureSet | None, str]:
+    """Return the pictures that prepared recordings list beside them, and why not (all of them)."""
+    file = folder / "pictures.tsv"
+    if not shown:
+        return None, _NAMELESS
+    if not file.is_file():
+        return None, (
+            f"trials name {len(shown)} pictures, but not their files: there is no {file}. Audit a "
+            "recipe, whose `pictures` says where they are"
+        )
+    try:
+        listed = picture_set(str(file))
+    except NeuroalignError as error:
+        return None, f"the pictures of the trials cannot be looked at: {error}"
+    known = shown & set(listed.table["stimulus"])
+    lost = f"{len(shown - known)} of {len(shown)} pictures of the trials are not listed in {file}"
+    if not known:
+        return None, lost
+    return listed.select(stimulus=sorted(known)), lost if known < shown else ""
+
+
 def _of_recipe(subject: str, recipe: Recipe, run: Run | None) -> Material:
     recordings = open_recordings(recipe)
     trials = _recorded_parts(recordings, run) if run else _planned_parts(recordings, recipe)
     shown = {s for t in trials.values() for s in t["stimulus"].dropna()}
     if not shown:
-        return Material(subject, recordings, trials, recipe=recipe, run=run)
+        return Material(subject, recordings, trials, recipe=recipe, run=run, no_pictures=_NAMELESS)
     try:
         embeddings = recipe_pictures(recipe)
     except NeuroalignError:  # the encoder's weights are not here: pictures are compared by content

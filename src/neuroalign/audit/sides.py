@@ -14,6 +14,7 @@ from neuroalign.audit.material import Material
 from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.protocols import Protocol
 from neuroalign.images.pictures import open_picture
+from neuroalign.progress import track
 from neuroalign.retrieval.gallery import cosine_blocks
 
 PICTURE_ON_BOTH_SIDES = "picture-on-both-sides"
@@ -105,8 +106,10 @@ def test_picture_in_training(material: Material) -> Iterator[Finding | Skipped]:
     pictures = material.pictures
     if pictures is None:
         for rule in (TEST_PICTURE_IN_TRAINING, NEAR_DUPLICATES):
-            yield Skipped(rule, "all", "no trial names its picture, or no picture set is known")
+            yield Skipped(rule, "all", material.no_pictures)
         return
+    if material.no_pictures:
+        yield Skipped(TEST_PICTURE_IN_TRAINING, "pictures", material.no_pictures)
     tested, trained = _positions_by_side(material)
     if len(tested) == 0 or len(trained) == 0:
         yield Skipped(TEST_PICTURE_IN_TRAINING, "all", "one side has no pictures")
@@ -115,11 +118,15 @@ def test_picture_in_training(material: Material) -> Iterator[Finding | Skipped]:
     same = _equal(sha, tested, trained)
     near = np.zeros((0, 2), np.int64)
     if material.embeddings is None:
-        pixels = np.array([_pixels(path) for path in pictures.table["path"]], object)
+        paths = track(list(pictures.table["path"]), "Comparing pictures")
+        pixels = np.array([_pixels(path) for path in paths], object)
         same = np.unique(np.concatenate([same, _equal(pixels, tested, trained)]), axis=0)
-        yield Skipped(
-            NEAR_DUPLICATES, "all", "the encoder is not at hand, so there are no embeddings"
+        why = (
+            "no recipe says which encoder is to embed the pictures"
+            if material.recipe is None
+            else "the encoder is not at hand, so there are no embeddings"
         )
+        yield Skipped(NEAR_DUPLICATES, "all", why)
     else:
         pairs, cosines = _near_pairs(material.embeddings.vectors, tested, trained)
         known = set(map(tuple, same.tolist()))

@@ -52,8 +52,11 @@ def say_audit(audit: Audit) -> None:
     out_console.print(f"Audit of {audit.subject}: {audit.verdict}", markup=False, highlight=False)
     for finding in audit.findings:
         _say_finding(finding)
+    reasons: dict[str, list[str]] = {}
     for skipped in audit.skipped:
-        say(f"not looked at: {skipped.rule} ({skipped.where}: {skipped.reason})")
+        reasons.setdefault(f"{skipped.where}: {skipped.reason}", []).append(skipped.rule)
+    for reason, rules in reasons.items():
+        say(f"not looked at: {', '.join(rules)} ({reason})")
 
 
 def say_behind_scores(run: Path, protocol: Protocol, console: Console = out_console) -> None:

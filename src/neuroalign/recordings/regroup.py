@@ -233,6 +233,7 @@ def _check_sides(
             else f"every {by} would be held out. Hold out fewer."
         )
         raise NeuroalignError(f"{where}: no training trials are left: {why}")
+    _check_choice(kept, trials, by, where)
     if by == "person":
         return
     lost = sorted(set(trials["subject"]) - set(kept.loc[train, "subject"]))
@@ -240,4 +241,25 @@ def _check_sides(
         raise NeuroalignError(
             f"{where}: subject(s) {', '.join(map(str, lost))} would keep no training trials. Hold "
             f"out fewer, or split by {'picture' if by in _OF_A_PERSON else 'run'}."
+        )
+
+
+def _check_choice(kept: pd.DataFrame, trials: pd.DataFrame, by: SplitBy, where: str) -> None:
+    """Refuse a side on which one class is all that is known: nothing is left to tell apart."""
+    for side, called, what in (("test", "test", "scored"), ("train", "training", "learnt")):
+        own = kept[kept["split"] == side]
+        classes = own["label"].unique()
+        if own["stimulus"].notna().any() or own["label"].isna().any() or len(classes) > 1:
+            continue
+        every = sorted(trials["label"].dropna().unique())
+        instead = [b for b in ("run", "session") if trials[b].notna().all()]
+        raise NeuroalignError(
+            f"{where}: all {len(own)} {called} trials would be of one class, {classes[0]!r}, and "
+            f"pictures are not known: nothing can be {what} without a second class. There are "
+            f"{len(every)} in all ({', '.join(map(str, every[:5]))}{', ...' * (len(every) > 5)}). "
+            + (
+                f"Split by {' or '.join(instead)}, so that each class is on both sides."
+                if instead and by == "concept"
+                else "Hold out others, so that each side has at least two."
+            )
         )
