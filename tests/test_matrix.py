@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import false_discovery_control
 
 from laboratory import Laboratory, neuroalign, plain
 from neuroalign.assess.matrix import GEOMETRY, SAME_PICTURE, TaskMatrix, task_matrix
@@ -48,8 +50,20 @@ def test_off_the_diagonal_stand_the_three_tasks(lab: Laboratory, matrix: TaskMat
     for source in KINDS:
         for target in set(KINDS) - {source}:
             own = matrix.cell(source, target).scores[0]
-            assert own in scores
+            assert own.p is not None
+            assert replace(own, p_corrected=None) in [replace(s, p_corrected=None) for s in scores]
             assert own.metric == "two_way_embedding" and own.subject == "all"
+
+
+def test_every_cell_has_a_p_value_corrected_over_the_cells(matrix: TaskMatrix) -> None:
+    models = [s.model for s in matrix.cells[0].scores]
+    assert all([s.model for s in c.scores] == models for c in matrix.cells)
+    for number in range(len(models)):
+        p = np.array([c.scores[number].p for c in matrix.cells])
+        wanted = false_discovery_control(p, method="bh")
+        found = [c.scores[number].p_corrected for c in matrix.cells]
+        np.testing.assert_allclose(np.array(found, float), wanted)
+    assert matrix.cell("pictures", "pictures").scores[0].chance == 0.5
 
 
 def test_the_diagonal_agrees_with_plain_numpy(matrix: TaskMatrix, stored: Stored) -> None:
@@ -89,7 +103,7 @@ def test_every_cell_says_what_it_is(matrix: TaskMatrix) -> None:
     table = matrix_table(matrix)
     assert table.shape == (4, 5)
     for cell in table.iloc[:, 1:].to_numpy().ravel():
-        assert "chance" in cell and ".." in cell
+        assert "chance" in cell and ".." in cell and "\np " in cell
         assert "same picture" in cell or "picture geometry" in cell
     numbers = matrix_rows(matrix)
     assert len(numbers) == sum(len(c.scores) for c in matrix.cells)

@@ -9,15 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from neuroalign.assess.diagonal import diagonal_ceiling, within_people
+from neuroalign.assess.diagonal_chance import (
+    confirm_recordings,
+    geometry_p_value,
+    recordings_p_value,
+)
 from neuroalign.assess.evaluate import scores_file
 from neuroalign.assess.restrict import candidates, restrict
 from neuroalign.assess.score import score_stored
 from neuroalign.assess.stored import Embedded, Stored, load_stored
 from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.attainable import Ceiling
+from neuroalign.evaluation.correction import corrected
+from neuroalign.evaluation.mutual import among_others
 from neuroalign.evaluation.pairs import Cosines
 from neuroalign.evaluation.per_query import GalleryValues, QueryValues, joined
 from neuroalign.evaluation.protocols import Protocol, load_protocol
@@ -109,6 +117,7 @@ def task_matrix(
     modality. On it, recordings of each person are asked of those of all other people (of the
     person's own other ones, where there is one person); and pictures of all other pictures, in the
     run's space. Its ceilings are the same retrieval within people, and the image encoder's space.
+    P-values are corrected over the cells of the matrix, for each model.
 
     Parameters
     ----------
@@ -134,6 +143,8 @@ def task_matrix(
         else _picked(source, target, every, kept, names)
         for source, target in product(kinds, kinds)
     ]
+    again = iter(corrected([s for cell in cells for s in cell.scores]))
+    cells = [replace(c, scores=tuple(next(again) for _ in c.scores)) for c in cells]
     return TaskMatrix(kinds, tuple(cells), protocol.label, stored.simulated)
 
 
@@ -180,14 +191,40 @@ def _diagonal(kind: str, stored: Stored, protocol: Protocol) -> Cell:
         if kind == PICTURES:
             best, _ = _pictures(stored.judge, stored, protocol)
             ceiling = Ceiling(ENCODER, {"all": {best.metric: best}})
-        scores += score_values(
+        found = score_values(
             {"all": {values.metric: values}},
             described,
             ceiling=ceiling,
             n_boot=protocol.intervals.draws,
             seed=stored.seed,
         )
+        p = _p_value(kind, model, values, stored, protocol)
+        scores += [replace(s, p=p) for s in found]
     return Cell(kind, kind, basis, tuple(scores))
+
+
+def _p_value(
+    kind: str, model: Embedded, values: QueryValues, stored: Stored, protocol: Protocol
+) -> float:
+    """Return the p-value of a cell of the diagonal; chance is confirmed with the first model."""
+    if kind == PICTURES:
+        pictures = model.pictures.take(_shown(stored, protocol))
+        return geometry_p_value(pictures, stored.judge, values.mean_chance(), seed=stored.seed)
+    modality, sets = next((m, s) for m, s in stored.items.items() if m == kind)
+    items = model.items[modality][sets[0].slug]
+    judge = _pictured(stored.judge, items.items)
+    if model is stored.models[0]:
+        where = f"{kind} among {kind}, {sets[0].description}"
+        confirm_recordings(items, values, judge, where, seed=stored.seed)
+    return recordings_p_value(items, values, judge, seed=stored.seed)
+
+
+def _shown(stored: Stored, protocol: Protocol) -> npt.NDArray[np.bool_]:
+    """Return which pictures are candidates for some modality."""
+    shown = np.zeros(len(stored.judge), bool)
+    for modality in stored.items:
+        shown |= candidates(stored, protocol, modality)
+    return shown
 
 
 def _items(kind: str, stored: Stored) -> str:
@@ -203,22 +240,19 @@ def _items(kind: str, stored: Stored) -> str:
 
 def _pictures(pictures: Embeddings, stored: Stored, protocol: Protocol) -> tuple[QueryValues, str]:
     """Score how far the nearest other picture in some space is near in the encoder's too."""
-    shown = np.zeros(len(stored.judge), bool)
-    for modality in stored.items:
-        shown |= candidates(stored, protocol, modality)
-    pictures = pictures.take(shown)
+    pictures = pictures.take(_shown(stored, protocol))
     if len(pictures) < 4:
         raise NeuroalignError(f"only {len(pictures)} pictures")
-    cosines = Cosines(pictures.vectors, pictures.vectors).exact(slice(0, len(pictures)))
-    np.fill_diagonal(cosines, -2.0)  # below any cosine: a picture is not its own answer
     found = query_values(
-        cosines,
+        among_others(pictures.vectors),
         pictures.items,
         pictures.items,
         stored.judge,
         asked=Asked(metrics=("two_way_retrieved",)),
     )
-    return found["two_way_retrieved"], GEOMETRY
+    # Any other picture retrieved at random is nearer than half of the rest, and never the own one.
+    level = np.full(len(pictures), 0.5)
+    return replace(found["two_way_retrieved"], chance=level), GEOMETRY
 
 
 def _between_people(kind: str, model: Embedded, stored: Stored) -> tuple[QueryValues, str]:

@@ -92,15 +92,32 @@ def confirm_chance(
             _confirm_median(metric, each.level, ranks, where, sampled=len(rows) < len(queries))
             continue
         means = np.average(np.stack(orders), axis=1, weights=each.weights)
-        level, mean = each.mean_chance(), float(means.mean())
-        error = float(np.std(means, ddof=1) / np.sqrt(len(means)))
-        error = max(error, _error_of_rare(level, len(means) * shuffle.n_asked(metric)))
-        if abs(mean - level) > max(STANDARD_ERRORS * error, TOLERANCE):
-            raise NeuroalignError(
-                f"{where}: the chance level of {metric} is computed as {level:.4f}, but {ORDERS} "
-                f"shuffled galleries score {mean:.4f} on average (standard error {error:.4f}). "
-                f"{_WRONG}"
-            )
+        confirm_mean(metric, each.mean_chance(), means, where)
+
+
+def confirm_mean(metric: str, level: float, means: Values, where: str) -> None:
+    """Refuse a chance level that is not the mean of what shuffled labels score.
+
+    Parameters
+    ----------
+    metric, where : str
+        For the message.
+    level : float
+    means : ndarray of shape (n_shuffles,)
+
+    Raises
+    ------
+    NeuroalignError
+        See `confirm_chance`.
+    """
+    mean = float(means.mean())
+    error = float(np.std(means, ddof=1) / np.sqrt(len(means)))
+    if abs(mean - level) > max(STANDARD_ERRORS * error, TOLERANCE):
+        raise NeuroalignError(
+            f"{where}: the chance level of {metric} is computed as {level:.4f}, but {len(means)} "
+            f"shuffled galleries score {mean:.4f} on average (standard error {error:.4f}). "
+            f"{_WRONG}"
+        )
 
 
 def _confirm_median(metric: str, level: float, ranks: Values, where: str, *, sampled: bool) -> None:

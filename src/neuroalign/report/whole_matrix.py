@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from neuroalign.assess.matrix import Cell, TaskMatrix
 from neuroalign.evaluation.floors import SIGNAL_BLIND, UNTRAINED
 from neuroalign.evaluation.scores import Score
+from neuroalign.evaluation.tables import p_text
 from neuroalign.report.figures import task_matrix
 from neuroalign.report.style import KIND_NAMES
 
@@ -15,8 +16,9 @@ from neuroalign.report.style import KIND_NAMES
 def matrix_table(matrix: TaskMatrix) -> pd.DataFrame:
     """Return the matrix as a table of text: what is asked down the side, of what across.
 
-    A cell holds the 2-way score of the run's own model with its 95 % interval, chance, the other
-    models, the ceiling with the share of the way there, and what made a candidate right.
+    A cell holds the 2-way score of the run's own model with its 95 % interval, chance, the p-value
+    (corrected over the cells), the other models, the ceiling with the share of the way there, and
+    what made a candidate right.
     """
     names = [_name(k) for k in matrix.kinds]
     rows = [
@@ -59,6 +61,7 @@ def _described(cell: Cell) -> str:
         return f"-\n{cell.missing}"
     own, *others = cell.scores
     lines = [f"{own.value:.3f}", f"{own.low:.3f}..{own.high:.3f}", f"chance {own.chance:.3f}"]
+    lines += [f"p {p_text(own.p_corrected)}"] if own.p_corrected is not None else []
     lines += [f"{s.model} {s.value:.3f}" for s in others]
     if own.ceiling is not None:
         lines.append(f"ceiling {own.ceiling:.3f}{_share(own)}")
