@@ -171,7 +171,25 @@ def _order(folder: Path, change: Callable[[list[str]], list[str]]) -> None:
     (folder / "image_order.txt").write_text("\n".join(change(names)))
 
 
+def _all_at_once(folder: Path) -> None:
+    for damage in (
+        _entries(lambda e: e.pop("image") and None, 7),
+        _entries(_eeg(lambda x: x[None]), 4),
+        _entries(_eeg(lambda x: x.t().contiguous()), 9),
+        _entries(_eeg(lambda x: x[:6]), 11),
+        _entries(_set("image", 32), 2),
+        _entries(_set("label", -1), 3),
+        _entries(lambda e: e.update(label=(e["label"] + 1) % 4), 12),
+        _first_split(lambda s: s["train"].append(s["test"][0])),
+    ):
+        damage(folder)
+
+
 DAMAGES = (
+    Damage("a fault of every kind at once", _all_at_once, "refused",
+           (EEG, "1 segment(s) lack some", "no matrix", "axes swapped", "have the shape (6,",
+            "`image` out of range", "`label` out of range", "another class than their label",
+            "first: 12", SPLIT, "1 indices stand twice")),
     Damage("signals are missing", lambda f: (f / EEG).unlink(), "refused", (EEG, "not there")),
     Damage("a folder in place of the signals", _folder_instead, "refused", (EEG, "not there")),
     Damage("signals of another band only", lambda f: (f / EEG).rename(f / SIGNALS["raw"]),

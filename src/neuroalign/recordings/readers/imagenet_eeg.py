@@ -34,7 +34,7 @@ from neuroalign.recordings.readers.imagenet_eeg_files import (
     check_agreement,
     read_segments,
 )
-from neuroalign.recordings.readers.imagenet_eeg_splits import read_split
+from neuroalign.recordings.readers.imagenet_eeg_splits import check_split_file, read_split
 from neuroalign.recordings.readers.imagenet_eeg_trials import (
     LONGEST,
     ORDER,
@@ -147,23 +147,22 @@ class ImageNetEegReader(Reader):
         files = [_find(folder, SIGNALS[options.band]), _find(folder, SPLITS[options.splits])]
         for file, name in zip(files, (SIGNALS[options.band], SPLITS[options.splits]), strict=True):
             if file is None:
-                there = sorted(p.name for p in folder.rglob("*.pth"))
-                what = f"it is not there; {', '.join(there) or 'no .pth file'} is"
+                what = f"it is not there; {_others(folder) or 'no .pth file'} is"
                 findings.append(Finding(name, what, "fatal", 1))
         signals, splits = files
-        if signals is None:
-            return Plan((), tuple(findings))
-        segments, found = read_segments(signals, self.published)
+        segments, found = (None, []) if signals is None else read_segments(signals, self.published)
         findings += found
-        if segments is None:
+        if signals is None or segments is None:
+            if splits is not None:
+                findings += check_split_file(splits, options.split)
             return Plan((), tuple(findings))
         findings += self._compare(folder, signals, segments)
-        if splits is None:
-            return Plan((), tuple(findings))
-        findings += self._split(splits, segments, options)[1]
         order = _find(folder, ORDER)
         if order is not None:
             findings += check_order(order, segments)
+        if splits is None:
+            return Plan((), tuple(findings))
+        findings += self._split(splits, segments, options)[1]
         sizes = segments.table["subject"].value_counts()
         parts = []
         for name in wanted:
@@ -320,6 +319,14 @@ def _crop(text: str) -> tuple[int, int]:
     if not (colon and start.strip().isdigit() and stop.strip().isdigit()):
         raise ValueError("must be two numbers of samples, such as 20:460")
     return int(start), int(stop)
+
+
+def _others(folder: Path) -> str:
+    """Name the files that are there, with the options that take them."""
+    flags = {n: f"--band {k}" for k, n in SIGNALS.items()}
+    flags |= {n: f"--splits {k}" for k, n in SPLITS.items()}
+    names = sorted(p.name for p in folder.rglob("*.pth"))
+    return ", ".join(f"{n} ({flags[n]})" if n in flags else n for n in names)
 
 
 def _find(folder: Path, name: str) -> Path | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,23 +77,26 @@ def read_segments(path: Path, published: Published) -> tuple[Segments | None, li
         report.fatal(f"it holds {found}, expected lists under {', '.join(_KEYS)}", 1)
         return None, report.findings
     dataset, synsets, images = (content[k] for k in _KEYS)
-    _check_names(report, synsets, images)
+    named = _check_names(report, synsets, images)
     bad = [i for i, e in enumerate(dataset) if not isinstance(e, dict) or not set(_ENTRY) <= set(e)]
     report.places(bad, f"segment(s) lack some of the keys {', '.join(_ENTRY)}")
-    if report.stopped:
-        return None, report.findings
+    # What is whole is looked at further: all that is wrong is said at once.
+    whole = sorted(set(range(len(dataset))) - set(bad))
+    keys = [k for k in _ENTRY if k != "eeg"]
     table = pd.DataFrame(
-        {key: [whole_number(e[key]) for e in dataset] for key in ("subject", "image", "label")},
+        {key: [whole_number(dataset[i][key]) for i in whole] for key in keys},
+        index=whole,
         dtype="Int64",
     )
-    eeg = tuple(e["eeg"] for e in dataset)
+    eeg = {i: dataset[i]["eeg"] for i in whole}
     _check_signals(report, eeg, published)
-    _check_indices(report, table, synsets, images, published)
+    _check_indices(report, table, synsets, images, published, named=named)
+    _check_totals(report, len(dataset), synsets, images, published)
     if report.stopped:
         return None, report.findings
-    table = table.astype("int64").assign(samples=[e.shape[1] for e in eeg])
-    _check_counts(report, table, synsets, images, published)
-    return Segments(table, eeg, tuple(synsets), tuple(images)), report.findings
+    table = table.astype("int64").assign(samples=[e.shape[1] for e in eeg.values()])
+    _check_people(report, table, published)
+    return Segments(table, tuple(eeg.values()), tuple(synsets), tuple(images)), report.findings
 
 
 def check_agreement(segments: Segments, name: str, other: Segments, path: Path) -> list[Finding]:
@@ -114,37 +117,38 @@ def check_agreement(segments: Segments, name: str, other: Segments, path: Path) 
     return [Finding(name, what, "warning", len(differing))]
 
 
-def _check_names(report: Report, synsets: list[Any], images: list[Any]) -> None:
+def _check_names(report: Report, synsets: list[Any], images: list[Any]) -> bool:
+    """Check the names of classes and pictures; return whether they can be compared."""
+    named = True
     for names, pattern, what in ((synsets, _SYNSET, "labels"), (images, _IMAGE, "images")):
         bad = [i for i, n in enumerate(names) if not (isinstance(n, str) and pattern.fullmatch(n))]
+        named &= not bad
         report.places(bad, f"of `{what}` are no names of ImageNet, such as n02106662(_10232)")
         twice = len(names) - len(set(map(str, names)))
         if twice:
             report.fatal(f"{twice} of `{what}` stand twice, so they cannot be told apart", twice)
     strange = sorted({n[:9] for n in map(str, images)} - set(map(str, synsets)))
-    if strange and not report.stopped:
+    if strange and named:
         report.fatal(f"`images` has pictures of {strange[:5]}, which `labels` lacks", len(strange))
+    return named
 
 
-def _check_signals(report: Report, eeg: Sequence[Any], published: Published) -> None:
-    def places(wrong: Callable[[Any], bool]) -> list[int]:
-        return [i for i, e in enumerate(eeg) if wrong(e)]
-
-    report.places(
-        places(
-            lambda e: not isinstance(e, StoredArray) or e.dtype.kind != "f" or len(e.shape) != 2
-        ),
-        "segment(s) have an `eeg` that is no matrix of decimal numbers",
-    )
-    if report.stopped:
-        return
+def _check_signals(report: Report, eeg: Mapping[int, Any], published: Published) -> None:
+    matrices = {
+        i: e
+        for i, e in eeg.items()
+        if isinstance(e, StoredArray) and e.dtype.kind == "f" and len(e.shape) == 2
+    }
+    others = sorted(set(eeg) - set(matrices))
+    report.places(others, "segment(s) have an `eeg` that is no matrix of decimal numbers")
     n = published.channels
+    swapped = [i for i, e in matrices.items() if e.shape[0] != n and e.shape[1] == n]
     report.places(
-        places(lambda e: e.shape[0] != n and e.shape[1] == n),
+        swapped,
         f"segment(s) are samples x channels, expected {n} channels x samples: axes swapped",
     )
-    wrong = places(lambda e: n not in e.shape)
-    shape = eeg[wrong[0]].shape if wrong else ()
+    wrong = [i for i, e in matrices.items() if n not in e.shape]
+    shape = matrices[wrong[0]].shape if wrong else ()
     report.places(wrong, f"segment(s) have the shape {shape} or the like, expected {n} channels")
 
 
@@ -154,37 +158,41 @@ def _check_indices(
     synsets: list[str],
     images: list[str],
     published: Published,
+    *,
+    named: bool,
 ) -> None:
+    sound = np.ones(len(table), bool)
     for column, first, end, of in (
         ("subject", 1, published.people + 1, f"people are 1 to {published.people}"),
         ("image", 0, len(images), f"there are {len(images)} `images`"),
         ("label", 0, len(synsets), f"there are {len(synsets)} `labels`"),
     ):
         outside = ~table[column].between(first, end - 1).fillna(False).to_numpy(bool)
-        places = np.flatnonzero(outside).tolist()
+        sound &= ~outside
+        places = table.index[outside].tolist()
         report.places(places, f"segment(s) have a `{column}` out of range ({of})")
-    if report.stopped:
+    if not named:
         return
-    shown = [images[i][:9] for i in table["image"]]
-    said = [synsets[i] for i in table["label"]]
-    wrong = [i for i, (a, b) in enumerate(zip(shown, said, strict=True)) if a != b]
+    known = table[sound]
+    shown = [images[i][:9] for i in known["image"]]
+    said = [synsets[i] for i in known["label"]]
+    wrong = [i for i, a, b in zip(known.index, shown, said, strict=True) if a != b]
     report.places(wrong, "segment(s) have a picture of another class than their label: mixed up")
 
 
-def _check_counts(
-    report: Report,
-    table: pd.DataFrame,
-    synsets: list[str],
-    images: list[str],
-    published: Published,
+def _check_totals(
+    report: Report, segments: int, synsets: list[str], images: list[str], published: Published
 ) -> None:
     for what, count, expected in (
-        ("segments", len(table), published.entries),
+        ("segments", segments, published.entries),
         ("classes", len(synsets), (published.classes,)),
         ("pictures", len(images), published.pictures),
     ):
         if count not in expected:
             report.warn(f"{count} {what}, published are {' or '.join(map(str, expected))}", count)
+
+
+def _check_people(report: Report, table: pd.DataFrame, published: Published) -> None:
     fewest = max(published.pictures) - published.excluded
     for subject in range(1, published.people + 1):
         own = int((table["subject"] == subject).sum())

@@ -50,18 +50,7 @@ def read_split(
     """
     split = pd.Series(pd.NA, index=segments.table.index, dtype="string")
     report = Report(path.name)
-    try:
-        content = read_torch(path)
-    except NeuroalignError as error:
-        return split, [Finding(path.name, str(error), "fatal", 1)]
-    splits = content.get("splits") if isinstance(content, dict) else None
-    if not isinstance(splits, list) or not all(isinstance(s, dict) for s in splits):
-        report.fatal("it lacks the list of splits under the key 'splits'", 1)
-        return split, report.findings
-    if not 0 <= number < len(splits):
-        report.fatal(f"there is no split {number}; it holds {len(splits)}, counted from 0", 1)
-        return split, report.findings
-    parts = _split_parts(report, splits[number], number)
+    parts = _read_parts(report, path, number)
     if report.stopped:
         return split, report.findings
     people = [own.index.to_numpy() for _, own in segments.table.groupby("subject")]
@@ -79,6 +68,38 @@ def read_split(
             split.iloc[scope[[i for i in indices if i < len(scope)]]] = part
     _check_sides(report, split, segments, len(scopes) > 1)
     return split, report.findings
+
+
+def check_split_file(path: Path, number: int) -> list[Finding]:
+    """Look at a file of splits where there are no segments to hold it against."""
+    report = Report(path.name)
+    _check_twice(report, _read_parts(report, path, number))
+    return report.findings
+
+
+def _read_parts(report: Report, path: Path, number: int) -> dict[str, list[int]]:
+    try:
+        content = read_torch(path)
+    except NeuroalignError as error:
+        report.fatal(str(error), 1)
+        return {}
+    splits = content.get("splits") if isinstance(content, dict) else None
+    if not isinstance(splits, list) or not all(isinstance(s, dict) for s in splits):
+        report.fatal("it lacks the list of splits under the key 'splits'", 1)
+        return {}
+    if not 0 <= number < len(splits):
+        report.fatal(f"there is no split {number}; it holds {len(splits)}, counted from 0", 1)
+        return {}
+    return _split_parts(report, splits[number], number)
+
+
+def _check_twice(report: Report, parts: Mapping[str, list[int]]) -> None:
+    every = [i for indices in parts.values() for i in indices]
+    twice = len(every) - len(set(every))
+    if twice:
+        report.fatal(
+            f"{twice} indices stand twice in the split, so a trial would be in two parts", twice
+        )
 
 
 def _note_fewer(
@@ -114,12 +135,8 @@ def _split_parts(report: Report, given: dict[str, Any], number: int) -> dict[str
 def _check_split(
     report: Report, parts: Mapping[str, list[int]], length: int, expected: Sequence[int] | None
 ) -> None:
+    _check_twice(report, parts)
     every = [i for indices in parts.values() for i in indices]
-    twice = len(every) - len(set(every))
-    if twice:
-        report.fatal(
-            f"{twice} indices stand twice in the split, so a trial would be in two parts", twice
-        )
     outside = [i for i in every if not 0 <= i < length]
     if outside == [length]:  # sources differ by one segment; the splits fit the longer one
         report.warn(f"index {length} is one beyond the {length} segments that are there", 1)
