@@ -175,3 +175,15 @@ def test_numbers_of_pictures_are_the_same_names_beside_missing_ones(tmp_path: Pa
     options = EpochsOptions(min_trials=20)
     recordings = prepare(EpochsReader(), tmp_path / "set", tmp_path / "out", options=options)
     assert set(recordings.trials["stimulus"].dropna()) == set("012345")
+
+
+def test_a_folder_a_level_too_high_is_noted(tmp_path: Path) -> None:
+    """`<person>/*-epo.fif` is a layout too, so this cannot be refused."""
+    own = plant("bob", "bob_1-epo.fif")
+    (tmp_path / "lab" / "epochs").mkdir(parents=True)
+    write_file(tmp_path / "lab" / "epochs" / "bob_1-epo.fif", own.data, own.metadata)
+    found = examine(tmp_path / "lab", quick=True)
+    assert list(found.people) == ["epochs"]
+    (note,) = [f.what for f in found.findings if "counts as one person" in f.what]
+    assert note.endswith(f"give {tmp_path / 'lab' / 'epochs'}")
+    assert list(examine(tmp_path / "lab" / "epochs", quick=True).people) == ["bob"]

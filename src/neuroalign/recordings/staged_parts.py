@@ -21,7 +21,7 @@ from neuroalign.recordings.damage import damage_explained
 from neuroalign.recordings.quality import Finding
 from neuroalign.recordings.readers.contract import Options, Part, Reader, Staged, StagedPart
 from neuroalign.recordings.schema import Dropped
-from neuroalign.recordings.writer import write_header
+from neuroalign.recordings.signal_stream import write_header
 
 Digests = npt.NDArray[np.uint64]
 

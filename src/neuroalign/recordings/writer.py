@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +24,7 @@ from neuroalign.recordings.schema import (
     Volume,
     validate_trials,
 )
+from neuroalign.recordings.signal_stream import SignalStream
 
 _SCRATCH = "scratch"
 _DTYPES: dict[str, Any] = {
@@ -35,16 +33,6 @@ _DTYPES: dict[str, Any] = {
     "repetition": "Int64",
     "array_row": "int64",
 }
-
-
-@dataclass
-class _Stream:
-    file: BinaryIO
-    shape: tuple[int, ...]
-    trials: int = 0
-    digest: Any = field(default_factory=hashlib.sha256)
-    low: npt.NDArray[np.float32] | None = None
-    high: npt.NDArray[np.float32] | None = None
 
 
 class RecordingsWriter:
@@ -79,7 +67,7 @@ class RecordingsWriter:
             raise NeuroalignError(f"`dtype` must be float16 or float32, got {dtype!r}.")
         self.out, self.info, self.dtype = Path(out), info, np.dtype(dtype)
         self._overwrite = overwrite
-        self._streams: dict[str, _Stream] = {}
+        self._streams: dict[str, SignalStream] = {}
         self._volumes: dict[str, Volume] = {}
         self._tables: list[pd.DataFrame] = []
         self._stack = ExitStack()
@@ -133,25 +121,10 @@ class RecordingsWriter:
                 "trial table. Each recorded trial needs exactly one row."
             )
         stream = self._streams.get(subject) or self._open(subject, data.shape[1:])
-        if data.shape[1:] != stream.shape:
-            raise NeuroalignError(
-                f"subject {subject}: a trial has the shape {data.shape[1:]}, but earlier ones "
-                f"have {stream.shape}."
-            )
-        self._check_values(subject, stream, data)
-        with np.errstate(over="ignore"):
-            block = np.ascontiguousarray(data, dtype=self.dtype)
-        if not np.isfinite(block).all():
-            raise NeuroalignError(
-                f"subject {subject}: values up to {np.abs(data).max():.3g} do not fit {self.dtype}."
-                " Normalise the signals first or write float32."
-            )
-        stream.file.write(block.data)
-        stream.digest.update(block.data)
         table = trials.reset_index(drop=True).copy()
         table["subject"] = subject
         table["array_row"] = np.arange(stream.trials, stream.trials + len(table))
-        stream.trials += len(table)
+        stream.write(data)
         self._tables.append(table.reindex(columns=[*TRIAL_COLUMNS, *_extra_columns(table)]))
 
     def set_volume(
@@ -204,32 +177,13 @@ class RecordingsWriter:
                         "were announced for these recordings."
                     )
 
-    def _open(self, subject: str, shape: tuple[int, ...]) -> _Stream:
+    def _open(self, subject: str, shape: tuple[int, ...]) -> SignalStream:
         if not subject or Path(subject).name != subject:
             raise NeuroalignError(f"{subject!r} cannot name a subject: it must be a file name.")
         path = self._partial / "signals" / f"{subject}.npy"
-        stream = _Stream(path.open("wb"), tuple(shape))
-        write_header(stream.file, self.dtype, (0, *shape))
+        stream = SignalStream(path, subject, tuple(shape), self.dtype, self._feature_name)
         self._streams[subject] = stream
         return stream
-
-    def _check_values(self, subject: str, stream: _Stream, data: npt.NDArray[Any]) -> None:
-        if data.dtype.kind not in "fiu":
-            raise NeuroalignError(f"subject {subject}: signals are {data.dtype}, not numbers.")
-        if len(data) == 0:
-            return
-        finite = np.isfinite(data)
-        if not finite.all():
-            trial, first = (int(a[0]) for a in np.nonzero(~finite)[:2])
-            raise NeuroalignError(
-                f"subject {subject}, trial {stream.trials + trial}: {int((~finite).sum())} "
-                f"value(s) are NaN or infinite (first in {self._feature_name(first)}). "
-                "Drop such trials or repair the recording before preparing it."
-            )
-        others = (0, *range(2, data.ndim))
-        low, high = data.min(others), data.max(others)
-        stream.low = low if stream.low is None else np.minimum(stream.low, low)
-        stream.high = high if stream.high is None else np.maximum(stream.high, high)
 
     def _feature_name(self, position: int) -> str:
         if self.info.channels:
@@ -242,21 +196,13 @@ class RecordingsWriter:
             raise NeuroalignError(f"{self.out}: no trials were written.")
         subjects = {}
         for subject, stream in self._streams.items():
-            if stream.trials == 0:
-                raise NeuroalignError(
-                    f"subject {subject} has no trials. Leave this person out, or give trials."
-                )
             self._check_volume(subject, stream)
-            self._check_constant(subject, stream)
-            stream.file.seek(0)
-            write_header(stream.file, self.dtype, (stream.trials, *stream.shape))
-            stream.file.flush()
-            os.fsync(stream.file.fileno())
+            stream.complete(self.info.axes[0])
             subjects[subject] = SubjectInfo(
                 trials=stream.trials,
                 shape=stream.shape,
                 dtype=str(self.dtype),
-                sha256=stream.digest.hexdigest(),
+                sha256=stream.sha256,
                 volume=self._volumes.get(subject),
             )
         trials = pd.concat(self._tables, ignore_index=True)
@@ -283,7 +229,7 @@ class RecordingsWriter:
                 self._partial / "dropped.tsv", sep="\t", index=False
             )
 
-    def _check_volume(self, subject: str, stream: _Stream) -> None:
+    def _check_volume(self, subject: str, stream: SignalStream) -> None:
         volume = self._volumes.get(subject)
         if volume is None:
             return
@@ -296,28 +242,15 @@ class RecordingsWriter:
                 f"{volume.shape} (0 to {size - 1})."
             )
 
-    def _check_constant(self, subject: str, stream: _Stream) -> None:
-        if stream.low is None or stream.high is None or stream.trials < 2:
-            return
-        flat = np.flatnonzero(stream.low == stream.high)
-        if flat.size:
-            names = ", ".join(self._feature_name(int(i)) for i in flat[:5])
-            raise NeuroalignError(
-                f"subject {subject}: {flat.size} of {stream.shape[0]} {self.info.axes[0]} never "
-                f"change over {stream.trials} trials ({names}{', ...' if flat.size > 5 else ''}). "
-                "A flat channel or an empty voxel carries no signal and breaks standardising: "
-                "leave it out."
-            )
-
     def _close_files(self) -> None:
         for stream in self._streams.values():
-            stream.file.close()
+            stream.close()
 
     def _abandon_files(self) -> None:
         """Close files that are about to be removed; a full disk may refuse what they still hold."""
         for stream in self._streams.values():
             with suppress(OSError):
-                stream.file.close()
+                stream.close()
 
 
 def write_recordings(
@@ -347,11 +280,3 @@ def write_recordings(
 
 def _extra_columns(table: pd.DataFrame) -> list[str]:
     return [c for c in table.columns if c not in TRIAL_COLUMNS]
-
-
-def write_header(file: BinaryIO, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
-    """Write the header of an array file; it can be written again when the first axis has grown."""
-    # NumPy pads the header for a growing first axis, so it can be rewritten in place at the end.
-    np.lib.format.write_array_header_1_0(
-        file, {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    )

@@ -25,6 +25,12 @@ from neuroalign.recordings.readers.contract import (
     StagedPart,
     Write,
 )
+from neuroalign.recordings.readers.own_choice import (
+    check_split,
+    choose_volumes,
+    odd_volumes,
+    usable_voxels,
+)
 from neuroalign.recordings.readers.own_files import (
     ArraysOptions,
     OwnFiles,
@@ -41,7 +47,7 @@ from neuroalign.recordings.readers.own_table import (
     rows_of_people,
     with_split,
 )
-from neuroalign.recordings.schema import Dropped, RecordingsInfo, Step
+from neuroalign.recordings.schema import RecordingsInfo, Step
 from neuroalign.recordings.volumes import Series, VoxelWatch, open_series, with_index
 from neuroalign.recordings.writer import RecordingsWriter
 from neuroalign.signals import steps
@@ -109,7 +115,7 @@ for NIfTI: one mask (x, y, z), or one for each person
                 f"{chosen.trials} names no subject {', '.join(unknown)}; it has "
                 f"{', '.join(list(people)[:12])}."
             )
-        findings = [*_check_split(chosen, table), *odd_rows(_mine(table, subjects))]
+        findings = [*check_split(chosen, table), *odd_rows(_mine(table, subjects))]
         findings += unused_index(folder, options, found)
         parts = []
         used: dict[Path, str] = {}
@@ -152,9 +158,9 @@ for NIfTI: one mask (x, y, z), or one for each person
             watch.see(block, runs[place].tolist())
             level += int((block == block[:, :1]).all(axis=1).sum()) if series.voxels > 1 else 0
             fits.see(place, block)
-        usable, dropped = _usable(watch, part.subject)
+        usable, dropped = usable_voxels(watch, part.subject)
         source = lagged_rows(runs, options.lag)
-        kept, gone = _choose(trials, source, part.subject, options)
+        kept, gone = choose_volumes(trials, source, part.subject, options)
         kept = kept.assign(table_row=kept.index, source=source[kept.index]).sort_values("source")
         volumes = kept["source"].to_numpy(np.int64)
         for place, block in series.blocks(places[volumes]):
@@ -168,7 +174,7 @@ for NIfTI: one mask (x, y, z), or one for each person
             kept.drop(columns="source"),
             facts,
             (*dropped, *gone),
-            _odd_volumes(part, dropped, level),
+            odd_volumes(part, dropped, level),
         )
 
     def settle(self, parts: Sequence[StagedPart], options: Options) -> Settled:
@@ -217,15 +223,6 @@ for NIfTI: one mask (x, y, z), or one for each person
             writer.set_volume(subject, series.index[keep], series.shape, series.affine)
 
 
-def _odd_volumes(part: Part, dropped: Sequence[Dropped], level: int) -> tuple[Finding, ...]:
-    """Warn of voxels that are left out, and of volumes in which nothing can have been measured."""
-    found = [Finding(part.name, f"{d.where}: {d.reason}", "warning", 1) for d in dropped]
-    if level:
-        what = f"{level} volume(s) have the same value in all voxels, as when a scan is filled up"
-        found.append(Finding(part.name, what, "warning", level))
-    return tuple(found)
-
-
 def _mine(table: pd.DataFrame, subjects: Sequence[str] | None) -> pd.DataFrame:
     return table if not subjects else table[table["subject"].isin(list(subjects))]
 
@@ -244,21 +241,6 @@ def _same_series(parts: Sequence[StagedPart]) -> list[Finding]:
             found.append(Finding(name, what, "fatal", len(part.trials)))
         seen.setdefault(digest, name)
     return found
-
-
-def _check_split(options: ArraysOptions, table: pd.DataFrame) -> list[Finding]:
-    """Each volume that may become a trial must be for training or for testing."""
-    trials = ~table["label"].isin(options.drop_labels)
-    trials &= table["label"].notna() | table["stimulus"].notna()
-    wrong = trials & ~table["split"].isin(["train", "test"]).fillna(False).astype(bool)
-    if not wrong.any():
-        return []
-    row = int(wrong.to_numpy().argmax())
-    what = (
-        f"{options.trials}: `{options.split_column}` of {int(wrong.sum())} volume(s) must be "
-        f"'train' or 'test' (first: row {row}, {table['split'].iloc[row]!s})"
-    )
-    return [Finding(str(options.split_column), what, "fatal", int(wrong.sum()))]
 
 
 def _read_given(options: ArraysOptions, path: Path) -> pd.DataFrame:
@@ -293,50 +275,6 @@ def _placed(series: Series, files: OwnFiles, options: ArraysOptions) -> Series:
         return series
     shape, base = options.volume_shape, options.index_base
     return with_index(series, files.index, shape, base, options.index_order)
-
-
-def _usable(watch: VoxelWatch, subject: str) -> tuple[npt.NDArray[np.bool_], list[Dropped]]:
-    usable = watch.usable
-    if not usable.any():
-        raise NeuroalignError(
-            f"subject {subject}: none of the {len(usable)} voxels can be used "
-            f"({int(watch.lost.sum())} hold NaN or infinite values, {int(watch.still.sum())} never "
-            "change in some run)."
-        )
-    return usable, [
-        Dropped(where=f"{subject}, {count} of {len(usable)} voxels", trials=0, reason=why)
-        for count, why in watch.reasons("never changes in some run")
-    ]
-
-
-def _choose(
-    trials: pd.DataFrame, source: npt.NDArray[np.int64], subject: str, options: ArraysOptions
-) -> tuple[pd.DataFrame, list[Dropped]]:
-    """Leave out the volumes that are no trials, and say why."""
-    label, classes = trials["label"], options.classes
-    checks = (
-        (label.isin(options.drop_labels), f"not a trial: {', '.join(options.drop_labels)}"),
-        (label.isna() & trials["stimulus"].isna(), "volume(s) with neither class nor picture"),
-        (
-            ~label.isin(classes) if classes is not None else pd.Series(False, label.index),
-            f"not of the classes {', '.join(classes or ())}",
-        ),
-        (pd.Series(source < 0, label.index), f"no volume {options.lag} later in the run"),
-    )
-    keep = np.ones(len(trials), bool)
-    dropped = []
-    for mask, reason in checks:
-        here = mask.to_numpy(bool) & keep
-        if here.any():
-            dropped.append(Dropped(where=subject, trials=int(here.sum()), reason=reason))
-        keep &= ~here
-    kept = trials[keep]
-    if not (kept["split"] == "train").any():
-        raise NeuroalignError(
-            f"subject {subject} has no training volumes left ({len(kept)} for testing). Check the "
-            "test runs, `classes` and `drop_labels`, or leave this person out of the table."
-        )
-    return kept, dropped
 
 
 def _block_size(part: StagedPart) -> int:

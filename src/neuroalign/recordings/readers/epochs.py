@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
-import mne
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from pydantic import Field
 
@@ -29,6 +25,16 @@ from neuroalign.recordings.readers.contract import (
     Write,
 )
 from neuroalign.recordings.readers.epochs_checks import EpochsInspector, compare, refuse_unlike
+from neuroalign.recordings.readers.epochs_files import (
+    blocks_of,
+    count_epochs,
+    files_in_folder,
+    only_subfolder,
+    open_epochs,
+    orphans,
+    split_parts,
+    trials_of,
+)
 from neuroalign.recordings.readers.own_labels import odd_labels
 from neuroalign.recordings.runs_settled import people_findings
 from neuroalign.recordings.schema import Channel, Dropped, RecordingsInfo
@@ -46,9 +52,6 @@ from neuroalign.recordings.staging import (
 from neuroalign.recordings.writer import RecordingsWriter
 from neuroalign.recordings.written import TestRuns
 from neuroalign.signals import steps
-
-_BLOCK_BYTES = 2**26
-_PATTERN = re.compile(r"(?P<start>.*?)[-_]epo\.fif(\.gz)?$")
 
 
 class EpochsOptions(Options):
@@ -89,14 +92,14 @@ class EpochsReader(Reader):
     def recognises(self, folder: Path) -> bool:
         """Whether there are epochs files."""
         try:
-            return bool(_in_folder(folder))
+            return bool(files_in_folder(folder))
         except OSError:
             return False
 
     def plan(self, folder: Path, options: Options, subjects: Sequence[str] | None) -> Plan:
         """List the files that were given, or those in the folder."""
         chosen = cast(EpochsOptions, options)
-        given = [(s, Path(f)) for s, f in chosen.files] or _in_folder(folder)
+        given = [(s, Path(f)) for s, f in chosen.files] or files_in_folder(folder)
         if not given:
             raise NeuroalignError(
                 f"No epochs files were given, and {folder} holds none (*-epo.fif). Give files, or "
@@ -113,30 +116,30 @@ class EpochsReader(Reader):
             own = [f for s, f in given if s == subject]
             for number, path in enumerate(own, start=1):
                 run = Run(subject, run=f"{number:02d}")
-                trials, damage = _count(run.name, path, chosen.modality)
+                trials, damage = count_epochs(run.name, path, chosen.modality)
                 findings += damage
                 where = {"path": str(path), "run": run.run}
-                files = _split_parts(path) if path.is_file() else ()
+                files = split_parts(path) if path.is_file() else ()
                 parts.append(Part(subject, run.name, files, trials, where))
         if not chosen.files:
-            findings += _orphans(folder)
+            findings += [*orphans(folder), *only_subfolder(folder, [f for _, f in given])]
         return Plan(tuple(parts), tuple(findings))
 
     def stage(self, part: Part, options: Options, write: Write) -> Staged:
         """Read one file, some epochs at a time."""
         chosen = cast(EpochsOptions, options)
         path = Path(part.where["path"])
-        epochs, used, modality = _read(path, chosen.modality)
+        epochs, used, modality = open_epochs(path, chosen.modality)
         columns = {
             "label": chosen.label_column,
             "stimulus": chosen.stimulus_column,
             "split": chosen.split_column,
         }
-        trials = _trials(epochs, columns, part.where["run"], path)
+        trials = trials_of(epochs, columns, part.where["run"], path)
         aimless = (trials["label"].isna() & trials["stimulus"].isna()).to_numpy(bool)
         kept = np.flatnonzero(~aimless)
         inspector = EpochsInspector(part.name, used.ch_names, used.get_channel_types())
-        for data in _blocks(epochs, kept, used.ch_names, path):
+        for data in blocks_of(epochs, kept, used.ch_names, path):
             inspector.add(data)
             write((data * UNITS[modality][1]).astype(np.float32))
         dropped, findings = [], [*inspector.findings(), *_bads(used, part.name)]
@@ -224,137 +227,11 @@ class EpochsReader(Reader):
         )
 
 
-def _in_folder(folder: Path) -> list[tuple[str, Path]]:
-    """Return person and path of each epochs file: by folder, else by the start of its name."""
-    found = []
-    for path in sorted([*folder.glob("*epo.fif*"), *folder.glob("*/*epo.fif*")]):
-        match = _PATTERN.fullmatch(path.name)
-        if match:
-            own = path.parent.name if path.parent != folder else match["start"].split("_")[0]
-            found.append((own, path))
-    return found
-
-
-def _split_parts(path: Path) -> tuple[Path, ...]:
-    """Return the file and the parts that it goes on in."""
-    stem = path.name.removesuffix(".gz").removesuffix(".fif")
-    more = [p for p in path.parent.glob(f"{stem}-*.fif*") if re.search(r"-\d+\.fif", p.name)]
-    return (path, *sorted(more))
-
-
-def _orphans(folder: Path) -> Iterator[Finding]:
-    """Look for split parts of files that are not there."""
-    for path in sorted([*folder.glob("*epo-*.fif*"), *folder.glob("*/*epo-*.fif*")]):
-        first = path.with_name(re.sub(r"-\d+(\.fif)", r"\1", path.name))
-        if not first.exists():
-            what = f"{path.name} goes on from {first.name}, which is not there"
-            yield Finding(path.parent.name, what, "fatal", 1)
-
-
-def _count(name: str, path: Path, modality: str | None) -> tuple[int, list[Finding]]:
-    """Count the epochs of a file by its header, and say if it cannot be read."""
-    if path.is_file() and path.stat().st_size == 0:
-        return 0, [Finding(name, f"{path.name} is empty", "fatal", 0)]
-    try:
-        count = len(_read(path, modality)[0].events)
-    except NeuroalignError as error:
-        return 0, [Finding(name, str(error), "fatal", 1)]
-    if count == 0:
-        what = f"{path.name} holds no epochs: all were dropped before it was saved. Leave it out"
-        return 0, [Finding(name, what, "fatal", 0)]
-    return count, []
-
-
-def _read(path: Path, modality: str | None) -> tuple[Any, Any, str]:
-    """Open epochs; return them, an object that describes the channels used, and the modality."""
-    if not path.is_file():
-        raise NeuroalignError(
-            f"{path} does not exist or is no file. Give MNE epochs files (*-epo.fif)."
-        )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            epochs = mne.read_epochs(path, preload=False, verbose="error")
-            found = modality or ("meg" if "meg" in epochs else "eeg")
-            picks = mne.pick_types(epochs.info, meg=found == "meg", eeg=found == "eeg", exclude=())
-            if len(picks) == 0:
-                raise ValueError(f"there are {', '.join(sorted(set(epochs.get_channel_types())))}")
-            info = mne.pick_info(epochs.info, picks)
-            return epochs, mne.EvokedArray(np.zeros((len(picks), 1)), info), found
-    except Exception as error:
-        raise NeuroalignError(
-            f"{path} cannot be read as MNE epochs with {modality or 'eeg or meg'} channels: {error}"
-        ) from error
-
-
-def _blocks(
-    epochs: Any, kept: npt.NDArray[np.int64], names: list[str], path: Path
-) -> Iterator[Any]:
-    """Yield the data of some epochs, shape (n_trials, channels, samples)."""
-    size = max(1, _BLOCK_BYTES // (8 * len(names) * len(epochs.times)))
-    for start in range(0, len(kept), size):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                yield epochs[kept[start : start + size]].get_data(
-                    picks=names, copy=False, verbose="error"
-                )
-        except Exception as error:
-            raise NeuroalignError(
-                f"{path}: epochs from number {start} on cannot be read: {error}. Repair or copy "
-                "the file again, with all of its parts."
-            ) from error
-
-
 def _bads(used: Any, name: str) -> list[Finding]:
     return [
         Finding(f"{name} {c}", "marked as bad by its authors, and used", "warning", 1, c)
         for c in used.info["bads"]
     ]
-
-
-def _trials(epochs: Any, columns: dict[str, str], run: str, path: Path) -> pd.DataFrame:
-    count = len(epochs.events)
-    meta = epochs.metadata if epochs.metadata is not None else pd.DataFrame(index=range(count))
-    names = {code: name for name, code in epochs.event_id.items()}
-    table = pd.DataFrame(
-        {
-            own: _names(meta[given]).to_numpy(object)
-            if given in meta
-            else np.full(count, pd.NA, object)
-            for own, given in columns.items()
-        },
-    ).astype("string")
-    if table["label"].isna().all() and table["stimulus"].isna().all():
-        if epochs.metadata is not None:
-            raise NeuroalignError(
-                f"{path}: its metadata has {_lacking(meta, columns)}. Say which columns hold "
-                "the class and the picture (`label_column`, `stimulus_column`)."
-            )
-        table["label"] = pd.array([names[code] for code in epochs.events[:, 2]], dtype="string")
-    if unknown := sorted(set(table["split"].dropna()) - {"train", "test"}):
-        raise NeuroalignError(
-            f"{path}: the column {columns['split']!r} of its metadata says {', '.join(unknown)}; "
-            "only train and test are known. Leave others out, or name another `split_column`."
-        )
-    onsets = (epochs.events[:, 0] - epochs.events[:, 0].min(initial=0)) / epochs.info["sfreq"]
-    session = pd.Series(pd.NA, index=table.index, dtype="string")
-    return table.assign(onset_s=onsets, run=run, session=session)
-
-
-def _names(column: pd.Series) -> pd.Series:
-    """Return text; whole numbers become floats beside missing values, but stay the same names."""
-    if column.dtype.kind == "f" and (column.dropna() % 1 == 0).all():
-        column = column.astype("Int64")
-    return column.astype("string")
-
-
-def _lacking(meta: pd.DataFrame, columns: dict[str, str]) -> str:
-    label, stimulus = columns["label"], columns["stimulus"]
-    there = [c for c in (label, stimulus) if c in meta]
-    if there:
-        return f"nothing in the column(s) {', '.join(map(repr, there))}"
-    return f"neither {label!r} nor {stimulus!r}, only {', '.join(meta.columns)}"
 
 
 def _test_rule(staged: Sequence[StagedRun], options: EpochsOptions) -> TestRule:
