@@ -9,11 +9,12 @@ from neuroalign.assess import test_pictures
 from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.items import select_test_items
 from neuroalign.images.cache import embed_pictures
+from neuroalign.images.pictures import picture_set
 from neuroalign.recordings.container import Recordings
 from neuroalign.recordings.schema import Modality
 from neuroalign.retrieval.embeddings import Embeddings
 from neuroalign.retrieval.gallery import Gallery, Ranking
-from neuroalign.run import Run, picture_set
+from neuroalign.run import Run
 
 
 @dataclass(frozen=True)

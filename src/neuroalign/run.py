@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import time
@@ -31,13 +30,7 @@ from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.items import select_test_items
 from neuroalign.files import atomic_file, remove_partials, write_json
 from neuroalign.images.cache import embed_pictures
-from neuroalign.images.pictures import (
-    PictureSet,
-    open_picture,
-    pictures_from_folder,
-    pictures_from_table,
-    shipped_pictures,
-)
+from neuroalign.images.pictures import picture_set
 from neuroalign.models.bundle import Bundle, load
 from neuroalign.recipe import Recipe, dump_recipe, load_recipe
 from neuroalign.recordings.container import Recordings
@@ -146,26 +139,15 @@ class Run:
         return self.recipe.preset + ("" if align == "trained" else f", align: {align}")
 
 
-def picture_set(source: str) -> PictureSet:
-    """Return `shipped` pictures, those of a folder or of a .tsv or .csv table, or one file."""
-    if source == "shipped":
-        return shipped_pictures()
-    if Path(source).suffix in (".tsv", ".csv"):
-        return pictures_from_table(source)
-    if Path(source).is_file():
-        return _single_picture(Path(source))
-    return pictures_from_folder(source)
-
-
-def _single_picture(path: Path) -> PictureSet:
-    open_picture(path)  # refuses what is no picture
-    row = {"stimulus": path.stem, "path": str(path), "label": pd.NA, "category": pd.NA}
-    row["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return PictureSet(pd.DataFrame([row]), name=path.name)
-
-
 def recipe_pictures(recipe: Recipe) -> Embeddings:
-    """Embed the picture set of a recipe, with its labels renamed as the recipe says."""
+    """Embed the picture set of a recipe, with its labels renamed as the recipe says.
+
+    Raises
+    ------
+    NeuroalignError
+        A label to be renamed is none of the picture set's, or see `picture_set` and
+        `embed_pictures`.
+    """
     pictures = embed_pictures(
         picture_set(recipe.pictures), recipe.encoder, layer=recipe.encoder_layer
     )
@@ -181,14 +163,21 @@ def recipe_pictures(recipe: Recipe) -> Embeddings:
 
 
 def open_recordings(recipe: Recipe) -> dict[Modality, Recordings]:
-    """Open the recordings of a recipe and check that each is of its modality."""
+    """Open the recordings of a recipe.
+
+    Raises
+    ------
+    NeuroalignError
+        A folder holds no recordings, or those of another modality than the recipe says.
+    """
     found: dict[Modality, Recordings] = {}
     for modality, part in recipe.modalities.items():
         recordings = Recordings(part.recordings)
         if recordings.modality != modality:
             raise NeuroalignError(
                 f"The recipe gives {part.recordings} as {modality}, but it holds "
-                f"{recordings.modality} recordings."
+                f"{recordings.modality} recordings. Give it under `{recordings.modality}:`, or "
+                f"give a folder of {modality} recordings."
             )
         found[modality] = recordings
     return found

@@ -10,6 +10,7 @@ from neuroalign.errors import NeuroalignError
 from neuroalign.images import (
     PictureSet,
     open_picture,
+    picture_set,
     pictures_from_folder,
     pictures_from_table,
     shipped_pictures,
@@ -39,6 +40,11 @@ def test_a_folder_gives_names_labels_and_hashes(tmp_path):
     assert table["sha256"].str.len().eq(64).all()
 
 
+def test_no_positions_are_no_pictures(tmp_path):
+    paint(tmp_path / "one.png")
+    assert len(pictures_from_folder(tmp_path).take([])) == 0
+
+
 def test_names_that_would_collide_keep_their_extension(tmp_path):
     for name in ("a.png", "a.jpg", "b.png"):
         paint(tmp_path / name)
@@ -51,6 +57,25 @@ def test_no_pictures_is_an_error(tmp_path, make):
     make(folder)
     with pytest.raises(NeuroalignError, match=r"holds no pictures|no such folder"):
         pictures_from_folder(folder)
+
+
+def test_a_recipe_names_shipped_pictures_a_folder_a_table_or_one_file(tmp_path):
+    one = paint(tmp_path / "set" / "cat" / "one.png")
+    paint(tmp_path / "set" / "two.png")
+    (tmp_path / "list.TSV").write_text("stimulus\tpath\nuno\tset/cat/one.png\n")
+    assert picture_set("shipped").name == shipped_pictures().name
+    named = {
+        name: picture_set(str(tmp_path / name)).table for name in ("set", "list.TSV", "set/two.png")
+    }
+    assert named["set"]["stimulus"].tolist() == ["cat/one", "two"]
+    assert named["list.TSV"]["stimulus"].tolist() == ["uno"]
+    assert named["set/two.png"]["stimulus"].tolist() == ["two"]
+    known = named["set"].set_index("stimulus")["sha256"]
+    assert named["list.TSV"]["sha256"].tolist() == [known["cat/one"]]
+    assert named["set/two.png"]["sha256"].tolist() == [known["two"]]
+    one.write_bytes(b"nonsense")
+    with pytest.raises(NeuroalignError, match="cannot be decoded"):
+        picture_set(str(one))
 
 
 def test_files_that_do_not_decode_are_listed_and_counted(tmp_path):

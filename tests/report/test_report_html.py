@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shutil
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
@@ -226,14 +227,17 @@ def test_a_run_without_scores_says_what_to_do(finished_run: Path, tmp_path: Path
     assert "not been scored" in text
 
 
-def test_a_damaged_run_leaves_the_old_report_in_place(finished_run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", ["evaluation/judge.parquet", "split.parquet"])
+def test_a_damaged_run_leaves_the_old_report_in_place(
+    finished_run: Path, tmp_path: Path, file: str
+) -> None:
     run = _without_recordings(finished_run, tmp_path / "damaged")
     (run / "report.html").write_text("the old one")
     (run / "figures").mkdir()
     (run / "figures" / "old.png").write_text("old")
     (run / "evaluation").mkdir(exist_ok=True)
-    (run / "evaluation" / "judge.parquet").write_text("no table")
-    with pytest.raises(NeuroalignError, match=r"judge\.parquet"):
+    (run / file).write_text("no table")
+    with pytest.raises(NeuroalignError, match=re.escape(file)):
         write_report(run)
     assert (run / "report.html").read_text() == "the old one"
     assert [p.name for p in (run / "figures").iterdir()] == ["old.png"]

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from neuroalign.errors import NeuroalignError
-from neuroalign.images.pictures import COLUMNS, PictureSet
+from neuroalign.images.pictures import COLUMNS, PictureSet, picture_set
 from neuroalign.recipe import Recipe, load_recipe
 from neuroalign.recordings.container import Recordings
 from neuroalign.recordings.schema import Modality
 from neuroalign.retrieval.embeddings import Embeddings
-from neuroalign.run import Run, open_recordings, picture_set, recipe_pictures
+from neuroalign.run import Run, open_recordings, recipe_pictures
 from neuroalign.run_folder import kind_of
 from neuroalign.training.validation import validation_masks
 

@@ -65,7 +65,7 @@ def power_command(
 
 def _embedded(pictures: str, encoder: str) -> Any:
     from neuroalign.images.cache import embed_pictures
-    from neuroalign.run import picture_set
+    from neuroalign.images.pictures import picture_set
 
     return embed_pictures(picture_set(pictures), encoder)
 

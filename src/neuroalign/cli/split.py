@@ -56,7 +56,7 @@ def split_command(
     whole = Recordings(data)
     copies = None
     if pictures is not None:
-        from neuroalign.run import picture_set
+        from neuroalign.images.pictures import picture_set
 
         copies = names_of_content(picture_set(pictures).table)
     recordings = write_split(

@@ -5,6 +5,7 @@ from neuroalign.images.encoders import ImageEncoder, load_encoder
 from neuroalign.images.pictures import (
     PictureSet,
     open_picture,
+    picture_set,
     pictures_from_folder,
     pictures_from_table,
     shipped_pictures,
@@ -18,6 +19,7 @@ __all__ = [
     "embed_pictures",
     "load_encoder",
     "open_picture",
+    "picture_set",
     "pictures_from_folder",
     "pictures_from_table",
     "shipped_pictures",

@@ -78,7 +78,8 @@ class PictureSet:
 
     def take(self, positions: npt.ArrayLike) -> PictureSet:
         """Return the pictures at these positions (integers or a boolean mask)."""
-        index = np.arange(len(self))[np.asarray(positions)]
+        wanted = np.asarray(positions)
+        index = np.arange(len(self))[wanted if wanted.size else wanted.astype(np.int64)]
         return PictureSet(self.table.iloc[index], self.name, self.licence)
 
     def select(self, **conditions: object) -> PictureSet:
@@ -90,6 +91,29 @@ class PictureSet:
         4
         """
         return self.take(matching_rows(self.table, conditions, self.name))
+
+
+def picture_set(source: str) -> PictureSet:
+    """Return the pictures that a recipe or a command names.
+
+    Parameters
+    ----------
+    source : str
+        `shipped`, a .tsv or .csv table, one picture file, or a folder.
+
+    Raises
+    ------
+    NeuroalignError
+        There is no such thing, or a picture of it cannot be read.
+    """
+    if source == "shipped":
+        return shipped_pictures()
+    path = Path(source)
+    if path.suffix.lower() in (".tsv", ".csv"):
+        return pictures_from_table(path)
+    if path.is_file():
+        return PictureSet(_with_files([path.stem], [path], [pd.NA], [pd.NA]), name=path.name)
+    return pictures_from_folder(path)
 
 
 def shipped_pictures() -> PictureSet:
@@ -130,7 +154,10 @@ def pictures_from_folder(folder: str | Path) -> PictureSet:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise NeuroalignError(f"{folder} is not a folder of pictures: no such folder.")
+        raise NeuroalignError(
+            f"There are no pictures at {folder}: no such folder. Give a folder of pictures, a .tsv "
+            "or .csv table of them, or `shipped` for those that come with neuroalign."
+        )
     relative = sorted(
         p.relative_to(folder)
         for p in folder.rglob("*")

@@ -144,7 +144,7 @@ def read_contents(path: Path) -> RunContents:
     contents.pictures = _embeddings(path / "evaluation" / "pictures.parquet")
     contents.judge = _embeddings(path / "evaluation" / "judge.parquet")
     if (path / "split.parquet").is_file():
-        contents.split = pd.read_parquet(path / "split.parquet")
+        contents.split = run.split
     for modality, part in run.recipe.modalities.items():
         contents.logs[modality] = _logs(path, modality)
         try:
@@ -189,7 +189,7 @@ def _logs(path: Path, modality: str) -> dict[str, pd.DataFrame]:
     found = {}
     for stage in STAGES:
         file = path / "logs" / f"{modality}-{stage}.csv"
-        if file.is_file():
+        if file.is_file() and file.stat().st_size:
             table = pd.read_csv(file)
             if len(table) and {"epoch", "loss"} <= set(table.columns):
                 found[stage] = table
