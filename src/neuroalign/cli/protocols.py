@@ -34,10 +34,12 @@ def protocols_command(
         return
     for protocol in protocols:
         table = Table(
-            title=f"[bold]{protocol.label}[/bold]  {protocol.title}", title_justify="left"
+            title=f"[bold]{protocol.label}[/bold]  {protocol.title}",
+            title_justify="left",
+            expand=True,
         )
-        table.add_column(style="dim", width=10)
-        table.add_column(width=104)
+        table.add_column(style="dim", no_wrap=True, min_width=10)
+        table.add_column(overflow="fold", ratio=1)
         table.show_header = False
         for row in protocol.described():
             table.add_row(*row)
