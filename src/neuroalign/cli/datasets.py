@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -106,14 +107,17 @@ def fetch_command(
             f"{left / 1e9:,.2f} GB are still to be downloaded into {out}"
         )
     fetch(card, selection, out, accept_licence=accept_licence)
-    if selection.files:
-        say(f"Next: neuroalign doctor {out}")
-    if not selection.files and not selection.steps:
-        say("There is nothing to download: these are recordings of your own.")
     if selection.steps:
         say("To be done by hand:")
         for number, step in enumerate(selection.steps, start=1):
             say(f"{number}. {step}")
+    if selection.files or selection.steps:
+        say(f"Next: neuroalign doctor {quote(str(out))}")
+    else:
+        say(
+            "There is nothing to download: these are recordings of your own. Next: neuroalign "
+            "doctor FOLDER, with the folder that they lie in."
+        )
 
 
 def _say_card(card: Any) -> None:
