@@ -17,6 +17,7 @@ from neuroalign.files import atomic_file, atomic_folder
 from neuroalign.report.audited import accepted_banner, audit_section
 from neuroalign.report.contents import RunContents, read_contents
 from neuroalign.report.drawings import EXAMPLES, Drawing, draw_all
+from neuroalign.report.further import further_section
 from neuroalign.report.page import Section, figure_html, folded, page
 from neuroalign.report.provenance import data_section, provenance_section
 from neuroalign.report.score_tables import (
@@ -104,6 +105,7 @@ def _document(
         Section("data", "What was trained on what", data_section(contents)),
         Section("audit", "The audit of the split", audit_section(contents)),
         *_task_sections(contents, everyone, drawings),
+        Section("protocols", "Other protocols", further_section(contents)),
         Section("models", "Models side by side", _models(contents, everyone, models, drawings)),
         Section("training", "Training curves", _figures(drawings, "training", _TRAINING)),
         Section("map", "The common space", _figures(drawings, "map", _MAP)),
