@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -36,9 +37,9 @@ def atomic_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
         refuse_existing(out)
     with _explained(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
+        partial = _beside(out, out.name)
+        partial.mkdir()
     try:
-        partial.chmod(0o755)  # mkdtemp is private; results are as open as their parent folder
         with _explained(out):
             yield partial
             move_into_place(partial, out)
@@ -75,18 +76,22 @@ def atomic_file(path: Path) -> Iterator[Path]:
     path = Path(path)
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            prefix=f".{path.stem}.partial-", suffix=path.suffix, dir=path.parent
-        )
-        os.close(handle)
-    partial = Path(name)
+        partial = _beside(path, path.stem, path.suffix)
+        partial.touch(exist_ok=False)
     try:
         with _explained(path):
             yield partial
-            partial.chmod(0o644)
             partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _beside(target: Path, stem: str, suffix: str = "") -> Path:
+    """Return a name that nobody else writes to.
+
+    Not by `tempfile`, whose files are private: who may read a result is for the umask to say.
+    """
+    return target.with_name(f".{stem}.partial-{secrets.token_hex(4)}{suffix}")
 
 
 def write_json(path: Path, content: Any) -> None:
