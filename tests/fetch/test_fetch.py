@@ -165,6 +165,28 @@ def test_a_closed_object_is_not_asked_for_again_and_again(bucket: str, tmp_path:
         download(select_files(card(closed)).files, tmp_path)
 
 
+def test_a_server_that_no_longer_states_the_parts_is_named(bucket: str) -> None:
+    client = boto3.client(
+        "s3",
+        endpoint_url=bucket,
+        region_name="us-east-2",
+        aws_access_key_id="x",
+        aws_secret_access_key="x",
+    )
+    upload = client.create_multipart_upload(Bucket="mini", Key="root/fleeting/parts.bin")
+    where = {"Bucket": "mini", "Key": upload["Key"], "UploadId": upload["UploadId"]}
+    tag = client.upload_part(PartNumber=1, Body=b"all of it", **where)["ETag"]
+    parts = [{"PartNumber": 1, "ETag": tag}]
+    client.complete_multipart_upload(MultipartUpload={"Parts": parts}, **where)
+    fleeting = source(bucket).model_copy(update={"prefixes": ("fleeting/",)})
+    (file,) = select_files(card(fleeting)).files
+    client.delete_object(Bucket="mini", Key=upload["Key"])
+    with pytest.raises(
+        NeuroalignError, match=r"parts\.bin cannot be checked.*What arrived is kept"
+    ):
+        file.checksum()
+
+
 def test_an_empty_prefix_is_named(bucket: str) -> None:
     lost = source(bucket).model_copy(update={"prefixes": ("gone/",)})
     with pytest.raises(NeuroalignError, match="s3://mini/root/gone/ holds no files"):

@@ -91,9 +91,17 @@ def _remote(client: Any, source: Bucket, item: Mapping[str, Any]) -> RemoteFile:
             raise ConnectionError(str(error)) from error
 
     def checksum() -> Checksum:
+        from botocore.exceptions import BotoCoreError, ClientError
+
         if "-" not in etag:
             return Checksum("md5", etag)
-        first = client.head_object(Bucket=source.bucket, Key=key, PartNumber=1)
+        try:
+            first = client.head_object(Bucket=source.bucket, Key=key, PartNumber=1)
+        except (BotoCoreError, ClientError) as error:
+            raise NeuroalignError(
+                f"{address} cannot be checked: the server does not say in what parts it was "
+                f"uploaded ({error}). What arrived is kept: give the same command again."
+            ) from error
         return Checksum("s3-parts", etag, int(first["ContentLength"]))
 
     return RemoteFile(key.removeprefix(source.root), item["Size"], checksum, etag, read, address)

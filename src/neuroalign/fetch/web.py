@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from http.client import HTTPException
 from typing import Any
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.parse import urlparse
 from urllib.request import Request, urlopen
 
@@ -72,7 +72,7 @@ def _ask(url: str) -> Any:
     try:
         with urlopen(_request(url), timeout=_TIMEOUT_S) as answer:
             return json.load(answer)
-    except (URLError, HTTPException, OSError) as error:
+    except (OSError, HTTPException) as error:
         raise NeuroalignError(
             f"{url} does not answer: {error}. Check the connection to the internet, or try later."
         ) from error
@@ -93,7 +93,7 @@ def _read(url: str, offset: int) -> Iterator[bytes]:
                 skip = 0
     except HTTPError as error:
         raise refusal(error.code, url, str(error)) from error
-    except (URLError, HTTPException) as error:
+    except (OSError, HTTPException) as error:  # a broken TLS stream is an OSError of its own
         raise ConnectionError(f"{url}: {error}") from error
 
 
