@@ -64,9 +64,13 @@ def judge_of(items):
     return Embeddings(np.random.default_rng(9).normal(size=(len(names), 4)), table, "j")
 
 
+@pytest.mark.parametrize("look_up", [0, 200])
 @pytest.mark.parametrize("digits", [0, 9])
 @pytest.mark.parametrize(("by", "people"), [("stimulus", 2), ("stimulus", 3), ("label", 3)])
-def test_the_look_up_is_scoring_anew_with_labels_moved_on_both_sides(by, people, digits):
+def test_the_look_up_is_scoring_anew_with_labels_moved_on_both_sides(
+    monkeypatch, by, people, digits, look_up
+):
+    monkeypatch.setattr("neuroalign.evaluation.mutual._LOOK_UP", look_up)  # one way or the other
     items = recordings(0, people, by=by, digits=digits)
     mutual = MutualRetrieval(items, items.items["subject"], by, n_permutations=8, seed=2)
     scores = mutual.two_way().scores()

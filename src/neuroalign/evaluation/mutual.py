@@ -27,6 +27,8 @@ from neuroalign.retrieval.embeddings import Embeddings
 
 Codes = npt.NDArray[np.int64]
 _CELLS = 2**21
+#: How many times longer a look-up takes than a step of a matrix product, about.
+_LOOK_UP = 200
 
 
 class MutualRetrieval:
@@ -91,31 +93,48 @@ class MutualRetrieval:
         size = np.bincount(self._unit)
         side = self._side[self._first]
         total = np.bincount(side, size)
-        # Every label has as many units in every labelling: which pairs of places share one.
-        counts = np.bincount(self._label[0], minlength=n_labels)
-        one, other = _pairs_within(counts)
         sums, numbers = np.zeros(self._n), np.zeros(self._n)
         cells = n_sides * n_labels
-        step = max(1, _CELLS // max(len(one), cells))
-        for start in range(0, self._n, step):
-            label = self._label[start : start + step]
-            n = len(label)
-            place = np.argsort(label.astype(np.int32), axis=1, kind="stable")
-            rows = (np.arange(n) * cells)[:, None]
-            pair = place[:, one], place[:, other]
-            here = np.take_along_axis(label, pair[0], axis=1) + n_labels * side[pair[0]]
-            won = np.bincount((rows + here).ravel(), wins[pair].ravel(), minlength=n * cells)
-            cell = (rows + label + n_labels * side).ravel()
-            asked = np.bincount(cell, np.tile(size, n), minlength=n * cells)
-            won, asked = (x.reshape(n, n_sides, n_labels) for x in (won, asked))
+        for part, won in self._won(wins, side):
+            n = len(won)
+            cell = (np.arange(n) * cells)[:, None] + self._label[part] + n_labels * side
+            asked = np.bincount(cell.ravel(), np.tile(size, n), minlength=n * cells)
+            asked = asked.reshape(won.shape)
             # Right candidates stand above each other n (n - 1) / 2 times, whichever they are.
             right = asked.sum(axis=1, keepdims=True) - asked
             wrong = (total.sum() - total)[:, None] - right
             usable = (right > 0) & (wrong > 0)
             share = (won - asked * right * (right - 1) / 2) / np.where(usable, right * wrong, 1)
-            sums[start : start + n] = np.where(usable, share, 0).sum(axis=(1, 2))
-            numbers[start : start + n] = (asked * usable).sum(axis=(1, 2))
+            sums[part] = np.where(usable, share, 0).sum(axis=(1, 2))
+            numbers[part] = (asked * usable).sum(axis=(1, 2))
         return Tally(sums[:, None], numbers[:, None])
+
+    def _won(self, wins: Values, side: Codes) -> Iterator[tuple[slice, Values]]:
+        """Yield some labellings, and the wins of right candidates, (n, n_sides, n_labels)."""
+        n_units, n_labels, n_sides = len(side), len(self._names), int(side.max()) + 1
+        # Every label has as many units in every labelling: which pairs of places share one.
+        counts = np.bincount(self._label[0], minlength=n_labels)
+        if _LOOK_UP * (counts**2).sum() > n_labels * n_units**2:  # few labels: a product is faster
+            of_side = (side[:, None] == np.arange(n_sides)).astype(np.float64)
+            for part in _slices(self._n, n_units):
+                won = np.empty((part.stop - part.start, n_sides, n_labels))
+                for label in range(n_labels):
+                    member = (self._label[part] == label).astype(np.float64)
+                    won[:, :, label] = (member @ wins.T * member) @ of_side
+                yield part, won
+            return
+        one, other = _pairs_within(counts)
+        cells = n_sides * n_labels
+        for part in _slices(self._n, max(len(one), cells)):
+            labels = self._label[part]
+            place = np.argsort(labels.astype(np.int32), axis=1, kind="stable")
+            asks, shown = place[:, one], place[:, other]
+            here = np.take_along_axis(labels, asks, axis=1) + n_labels * side[asks]
+            here += (np.arange(len(labels)) * cells)[:, None]
+            added = np.bincount(
+                here.ravel(), wins[asks, shown].ravel(), minlength=len(labels) * cells
+            )
+            yield part, added.reshape(len(labels), n_sides, n_labels).astype(np.float64)
 
     def retrieved(self, judge: Embeddings, by: str) -> Tally:
         """Return how near what is retrieved first is, under every labelling.

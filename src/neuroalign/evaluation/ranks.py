@@ -218,6 +218,8 @@ def _first_of_several(above: int, wrong: int, right: int) -> float:
 def _log_choose(n: Positions, k: int) -> Values:
     """Return the logarithm of the number of ways to choose k of n; -inf where there is none."""
     n = np.asarray(n)
+    if n.size > 4 * (top := int(n.max(initial=0)) + 1) and n.min() >= 0:
+        return _log_choose(np.arange(top), k)[n]  # the gamma function is slow: once each number
     fits = n >= k
     m = np.where(fits, n, k)
     found: Values = np.where(
