@@ -470,6 +470,30 @@ def test_shipped_protocols_say_where_they_come_from(name: str) -> None:
     assert name == "default" or len(described["source"]) > 80
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_what_moves_a_shipped_protocols_numbers_is_written_in_its_file(name: str) -> None:
+    """A default that changes must not change a protocol under the same version."""
+    protocol = load_protocol(name)
+    needless = {"modalities", "expect"} if name == "default" else {"modalities", "expect", "data"}
+    assert set(Protocol.model_fields) - protocol.model_fields_set <= needless
+    assert protocol.gallery.model_fields_set == set(type(protocol.gallery).model_fields)
+    assert protocol.intervals.model_fields_set == set(type(protocol.intervals).model_fields)
+    assert "zero_shot" in protocol.concepts.model_fields_set
+    drawn = {"k", "resamples", "seed"} if protocol.candidates.k else {"k"}
+    assert protocol.candidates.model_fields_set == drawn
+
+
+def test_a_listing_says_what_a_protocol_expects_and_how_it_draws() -> None:
+    strict = dict(load_protocol("things-meg/zero-shot-200").described())
+    assert (
+        strict["expects"].startswith("candidate pictures 200") and "an error" in strict["expects"]
+    )
+    assert "a note" in dict(load_protocol("paper/decoding").described())["expects"]
+    own = pilot(ties="last", intervals={"unit": "picture and person", "draws": 200})
+    assert dict(own.described())["intervals"] == "drawn again: picture and person; 200 draws"
+    assert "behind" in dict(own.described())["ties"]
+
+
 def written(path: Path, **changes: object) -> Path:
     content = yaml.safe_load(protocol_text("things-fmri/100-way"))
     path.write_text(yaml.safe_dump(content | changes))

@@ -26,6 +26,10 @@ Pictures = Literal["test", "all tests", "test and never shown", "every picture"]
 ByModality = dict[Modality | Literal["each"], T]
 DEFAULT = "default"
 _RECIPE = "as the recipe's test_items say"
+_TIES = {
+    "shared": "the mean over the orders that equal scores could be put in",
+    "last": "a right candidate comes behind the wrong ones of its score",
+}
 
 
 class _Part(BaseModel):
@@ -184,7 +188,6 @@ class Protocol(_Part):
 
     def described(self) -> list[tuple[str, str]]:
         """Return what the protocol fixes, in words: pairs of what and how."""
-        size = _by_modality({m: f"{n:,}" for m, n in self.expect.gallery.items()})
         k = self.candidates.k
         return [
             ("for", ", ".join([self.data, *self.modalities])),
@@ -196,7 +199,6 @@ class Protocol(_Part):
                         None,
                         [
                             _by_modality({m: str(p) for m, p in self.gallery.pictures.items()}),
-                            f"{size} pictures" if size else "",
                             f"duplicates {self.gallery.duplicates}",
                             f"people {self.people}",
                             "new concepts only" if self.concepts.zero_shot else "",
@@ -215,8 +217,27 @@ class Protocol(_Part):
             ),
             ("tasks", ", ".join(self.retrievals)),
             ("metrics", ", ".join(self.metrics)),
+            ("ties", _TIES[self.ties]),
+            ("intervals", f"drawn again: {self.intervals.unit}; {self.intervals.draws:,} draws"),
+            ("expects", self._expectations()),
             ("source", " ".join(self.source.split())),
         ]
+
+    def _expectations(self) -> str:
+        """Return what a run should hold, and what happens if it does not."""
+        parts = [
+            f"{name} {_by_modality({m: f'{n:,}' for m, n in values.items()})}"
+            for name, values in (
+                ("candidate pictures", self.expect.gallery),
+                ("classes", self.expect.classes),
+                ("people", self.expect.people),
+                ("repeats", self.expect.repeats),
+            )
+            if values
+        ]
+        if not parts:
+            return "nothing"
+        return f"{'; '.join(parts)} (else {'an error' if self.strict else 'a note'})"
 
 
 def _by_modality(values: Mapping[str, str], otherwise: str = "") -> str:
