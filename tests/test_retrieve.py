@@ -114,7 +114,7 @@ def test_questions_without_an_answer(lab: Laboratory, tmp_path: Path) -> None:
         encode_run(lab.run, "eeg", picture="unicorn")
     with pytest.raises(NeuroalignError, match="`test_items: all` is not understood"):
         decode_run(lab.run, "eeg", items="all")
-    with pytest.raises(NeuroalignError, match=r"no pictures at .*nowhere: no such folder"):
+    with pytest.raises(NeuroalignError, match=r"no pictures at .*nowhere: no such file or folder"):
         decode_run(lab.run, "eeg", gallery=str(tmp_path / "nowhere"))
     with pytest.raises(NeuroalignError, match="is not a run folder"):
         decode_run(tmp_path, "eeg")

@@ -55,7 +55,7 @@ def test_names_that_would_collide_keep_their_extension(tmp_path):
 def test_no_pictures_is_an_error(tmp_path, make):
     folder = tmp_path / "folder"
     make(folder)
-    with pytest.raises(NeuroalignError, match=r"holds no pictures|no such folder"):
+    with pytest.raises(NeuroalignError, match=r"holds no pictures|no such file or folder"):
         pictures_from_folder(folder)
 
 

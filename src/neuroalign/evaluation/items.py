@@ -41,7 +41,10 @@ def select_test_items(recordings: Recordings, spec: str, *, seed: int = 0) -> Te
     """
     test = recordings.select(split="test")
     if len(test) == 0:
-        raise NeuroalignError(f"{recordings.path} has no test trials (split == 'test') to score.")
+        raise NeuroalignError(
+            f"{recordings.path} has no test trials (split == 'test') to score: all were trained on. "
+            "Hold some out with `neuroalign split`, and train again on what it writes."
+        )
     if spec == "trials":
         stored = "n_averaged" in test.trials and (test.trials["n_averaged"] > 1).any()
         return TestItems("trials", _averaged(test, "repeats") if stored else "single trials", test)
