@@ -42,8 +42,8 @@ def select_test_items(recordings: Recordings, spec: str, *, seed: int = 0) -> Te
     test = recordings.select(split="test")
     if len(test) == 0:
         raise NeuroalignError(
-            f"{recordings.path} has no test trials (split == 'test') to score: all were trained on. "
-            "Hold some out with `neuroalign split`, and train again on what it writes."
+            f"{recordings.path} has no test trials (split == 'test') to score: all were trained "
+            "on. Hold some out with `neuroalign split`, and train again on what it writes."
         )
     if spec == "trials":
         stored = "n_averaged" in test.trials and (test.trials["n_averaged"] > 1).any()
