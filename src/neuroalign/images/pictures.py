@@ -156,7 +156,8 @@ def pictures_from_folder(folder: str | Path) -> PictureSet:
     if not folder.is_dir():
         raise NeuroalignError(
             f"There are no pictures at {folder}: no such file or folder. Give a folder of "
-            "pictures, a .tsv or .csv table of them, or `shipped` for those that come with neuroalign."
+            "pictures, a .tsv or .csv table of them, or `shipped` for those that come with the "
+            "package."
         )
     relative = sorted(
         p.relative_to(folder)
