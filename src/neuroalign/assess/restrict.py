@@ -11,6 +11,7 @@ import pandas as pd
 
 from neuroalign.assess.ceilings import Agreement
 from neuroalign.assess.stored import TEST, ItemSet, Stored
+from neuroalign.audit.sides import one_spelling
 from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.ceilings import MatchScores
 from neuroalign.evaluation.protocols import Protocol, of_modality
@@ -162,6 +163,13 @@ def _check_concepts(stored: Stored, protocol: Protocol) -> None:
                 f"{modality} test items have no label: nothing tells whether their concepts occur "
                 "in training. Give the recordings a `label`."
             )
+    unknown = int(stored.training.loc[stored.training["label"].isna(), "trials"].sum())
+    if unknown:
+        raise NeuroalignError(
+            f"{protocol.label} is a zero-shot protocol, but {unknown} training (or validation) "
+            "trials have no label: nothing tells whether they show a test concept. Give the "
+            "recordings a `label`, or choose another protocol."
+        )
     for modality, (shared, n) in concepts_trained_on(stored).items():
         names = ", ".join(shared[:3]) + (", ..." if len(shared) > 3 else "")
         raise NeuroalignError(
@@ -180,14 +188,16 @@ def concepts_trained_on(stored: Stored) -> dict[Modality, tuple[list[str], int]]
     dict from modality to their names and the number of training or validation trials of them
         Without the modalities that have none.
     """
-    trained = set(stored.training["label"].dropna().astype(str))
+    trained = one_spelling(stored.training["label"])
     found = {}
     for modality, sets in stored.items.items():
         table = stored.models[0].items[modality][sets[0].slug].items
-        shared = sorted(set(table["label"].dropna().astype(str)) & trained)
-        if shared:
-            trials = stored.training.loc[stored.training["label"].isin(shared), "trials"]
-            found[modality] = (shared, int(trials.sum()))
+        tested = table["label"].dropna()
+        both = one_spelling(tested).isin(set(trained.dropna()))
+        if both.any():
+            again = trained.isin(set(one_spelling(tested)))
+            names = sorted(set(tested[both].astype(str)))
+            found[modality] = (names, int(stored.training.loc[again, "trials"].sum()))
     return found
 
 
@@ -243,9 +253,14 @@ def _agreement_among(
 
 
 def _merged(stored: Stored) -> Stored:
-    """Make one candidate of pictures with the same embedding, under the first of their names."""
+    """Make one candidate of pictures with the same embedding.
+
+    What a copy was shown as, its picture was shown as, whatever the file is called: the candidate
+    is a test picture if one of them is; else one of training; the first of their names among these.
+    """
     names = stored.judge.items["stimulus"].astype(str).to_numpy(str)
-    order = np.argsort(names, kind="stable")
+    use = stored.judge.items["shown"].map({TEST: 0, "training": 1}).fillna(2).to_numpy(np.int64)
+    order = np.lexsort((names, use))
     first: dict[bytes, str] = {}
     for i in order:
         first.setdefault(stored.judge.vectors[i].tobytes(), names[i])

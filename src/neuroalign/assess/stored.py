@@ -31,6 +31,7 @@ from neuroalign.assess.ceilings import Agreement, load_agreement, save_agreement
 from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.scores import Score, read_scores, write_scores
 from neuroalign.files import atomic_file, write_json
+from neuroalign.models.space import encoder_of
 from neuroalign.recordings.schema import Modality
 from neuroalign.retrieval.embeddings import Embeddings, concatenate
 
@@ -191,7 +192,8 @@ def load_stored(folder: str | Path) -> Stored:
     Raises
     ------
     NeuroalignError
-        The folder was not written to its end, by another version, or a file is damaged.
+        The folder was not written to its end, by another version, or a file is damaged or of
+        another encoder than the others.
     """
     folder = Path(folder)
     content = _described(folder)
@@ -203,9 +205,12 @@ def load_stored(folder: str | Path) -> Stored:
     if content["ideal_observer"]:
         for modality, slug in every:
             likelihood[modality, slug] = np.load(folder / _IDEAL / f"{modality}-{slug}.npy")
+    models = tuple(_load_model(m, folder / m["folder"], items) for m in content["models"])
+    judge = _load_pictures(folder, "judge")
+    _check_spaces(folder, content["encoder_space"], judge, models)
     return Stored(
-        models=tuple(_load_model(m, folder / m["folder"], items) for m in content["models"]),
-        judge=_load_pictures(folder, "judge"),
+        models=models,
+        judge=judge,
         items=items,
         training=pd.read_parquet(folder / "training.parquet"),
         seed=content["seed"],
@@ -219,6 +224,28 @@ def load_stored(folder: str | Path) -> Stored:
         ),
         ceiling=tuple(read_scores(folder / "ceiling.json")),
     )
+
+
+def _check_spaces(
+    folder: Path, encoder: str, judge: Embeddings, models: tuple[Embedded, ...]
+) -> None:
+    """Refuse embeddings that no distance connects: of another encoder, or another space of it."""
+    found = {"judge": (judge.space, encoder)}
+    for model in models:
+        of_encoder = encoder_of(model.pictures.space)
+        found[f"{model.name}: pictures"] = (of_encoder, encoder)
+        beside = {f"{m}, {s}": e for m, sets in model.items.items() for s, e in sets.items()}
+        if model.classes is not None:
+            beside["classes"] = model.classes
+        found |= {f"{model.name}: {k}": (e.space, model.pictures.space) for k, e in beside.items()}
+    strange = [
+        f"{name} in {got}, not {wanted}" for name, (got, wanted) in found.items() if got != wanted
+    ]
+    if strange:
+        raise NeuroalignError(
+            f"{folder} holds embeddings of different spaces ({'; '.join(strange[:3])}): distances "
+            "between them mean nothing. Evaluate the run again."
+        )
 
 
 def _described(folder: Path) -> dict[str, Any]:

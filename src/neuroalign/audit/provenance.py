@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -11,6 +12,7 @@ import pandas as pd
 from neuroalign.audit.findings import Finding, Skipped, some
 from neuroalign.audit.material import Material
 from neuroalign.errors import NeuroalignError
+from neuroalign.models.space import CommonSpace, encoder_of
 from neuroalign.recordings.schema import Step
 from neuroalign.retrieval.embeddings import Embeddings
 
@@ -19,6 +21,8 @@ CHOSEN_ON_TEST = "chosen-on-test"
 DIFFERENT_ENCODERS = "different-encoders"
 
 _SPLIT_STEP = "split"
+#: Steps that need statistics, by their names: one that says not of which trials leaves it open.
+_STATISTICAL = re.compile(r"z-?scor|standardi|normali[sz]|whiten|\b(?:pca|ica|csp)\b")
 
 
 def fitted_on_test(material: Material) -> Iterator[Finding]:
@@ -36,12 +40,17 @@ def fitted_on_test(material: Material) -> Iterator[Finding]:
                     "test trials now",
                     n_test,
                 )
-            elif _mentions_test(said):
-                yield _fitted("refusal", modality, about, n_test)
-            elif "train" in said.lower():
-                continue
-            elif "unsupervised" in said:
+            elif "unsupervised" in said and not _from_training(said):
                 yield from _unsupervised(modality, trials, about)
+            elif _from_training(said):
+                continue
+            elif _from_test(said):
+                yield _fitted("refusal", modality, about, n_test)
+            elif not said:
+                yield _fitted(
+                    "warning", modality, f"the step {step.name!r} does not say which trials its "
+                    "statistics come from", n_test,
+                )  # fmt: skip
             else:
                 yield _fitted(
                     "warning", modality, f"{about}, which does not say whether test trials were "
@@ -87,24 +96,53 @@ def _unsupervised(modality: str, trials: pd.DataFrame, about: str) -> Iterator[F
 def _fitted_steps(steps: Sequence[Step]) -> Iterator[tuple[Step, bool]]:
     """Yield each step that used statistics which are still in force, and whether it is stale.
 
+    Those that name no trials are among them where statistics are what such a step consists of.
     Stale: fitted on training trials before the trials were divided once more. A later step of the
     same name replaces the statistics of an earlier one.
     """
     for place, step in enumerate(steps):
         later = steps[place + 1 :]
-        if step.fitted_on is None or any(s.name == step.name and s.fitted_on for s in later):
+        silent = step.fitted_on is None and not _STATISTICAL.search(step.name.lower())
+        if silent or any(s.name == step.name and s.fitted_on for s in later):
             continue
         # A split that kept the test trials as they were has made no test trial of a training one.
         anew = any(s.name == _SPLIT_STEP and not s.parameters.get("keep_test") for s in later)
-        stale = "train" in step.fitted_on and anew
+        stale = "train" in (step.fitted_on or "") and anew
         yield step, stale
 
 
-def _mentions_test(said: str) -> bool:
-    words = set(re.findall(r"[a-z]+", said.lower()))
-    return bool(words & {"test", "testing", "all", "every", "everything"}) and (
-        "unsupervised" not in words
-    )
+#: "training trials of each person", "differences between repeats of training pictures"
+_TRAINING = re.compile(
+    r"(?:(?:all|the|differences between repeats of|trials of|trials in) )*train(?:ing)? "
+    r"(?:trials|volumes|pictures|images|samples|epochs|data|runs|blocks|sessions|repeats|set"
+    r"|split|part|fold)\b"
+)
+_TEST = re.compile(
+    r"\b(?:test|testing|held|others?|else|rest|remaining|unseen)\b"
+    r"|\b(?:and|plus|with)\s+(?:all|every|everything|the (?:whole|entire))\b"
+    r"(?! (?:channels|sensors|voxels|people|subjects))"
+)
+_EVERYTHING = re.compile(r"\b(?:all|every|everything|everyone|entire|whole|both|complete|full)\b")
+#: "(test trials excluded)", "without the test trials": these say that the test took no part.
+_EXCLUDED = re.compile(
+    r"\([^)]*\b(?:excluded|excluding|not|no|without|never)\b[^)]*\)"
+    r"|\b(?:without|excluding|but not|not|no|except)\b(?: \w+)?? (?:test|testing|held)\b[\w -]*"
+)
+
+
+def _from_training(said: str) -> bool:
+    """Tell whether words name training trials, and no others beside them.
+
+    What is said after a semicolon is of people or sessions held out whole, who are scaled by
+    themselves: nothing of theirs meets the training.
+    """
+    said = _EXCLUDED.sub("", said.lower().partition(";")[0]).strip()
+    return bool(_TRAINING.match(said)) and not _TEST.search(said)
+
+
+def _from_test(said: str) -> bool:
+    said = _EXCLUDED.sub("", said.lower())
+    return bool(_TEST.search(said) or _EVERYTHING.search(said))
 
 
 def chosen_on_test(material: Material) -> Iterator[Finding | Skipped]:
@@ -165,17 +203,35 @@ def different_encoders(material: Material) -> Iterator[Finding | Skipped]:
     model = f"model: {space.encoder}"
     if material.embeddings is not None and material.embeddings.space != space.encoder:
         yield _encoders("bundle", [f"recipe: {material.embeddings.space}", model])
-    folder = run.path / "evaluation"
+    strange = _strange_files(run.path / "evaluation", space)
+    if strange:
+        yield _encoders("evaluation", [f"{model}, space {space.name}", *strange])
+
+
+def _strange_files(folder: Path, own: CommonSpace) -> list[str]:
+    """Name the stored embeddings that are in no space of the model's encoder.
+
+    The run's own lie in the folder itself, in the model's common space, but for the candidates by
+    which retrieved pictures are judged. Each baseline has a folder, and one space in it.
+    """
     strange = []
-    for file in sorted(folder.glob("*.parquet")) if folder.is_dir() else []:
+    spaces: dict[Path, str] = {folder: own.name}
+    # The pictures of a folder come first: they say which space the recordings beside them need.
+    files = sorted(folder.rglob("*.parquet"), key=lambda f: (f.parent, f.stem != "pictures", f))
+    for file in files if folder.is_dir() else []:
         try:
             found = Embeddings.load(file).space
         except NeuroalignError:  # a table that holds no embeddings
             continue
-        if found != (space.encoder if file.stem == "judge" else space.name):
-            strange.append(f"{file.name}: {found}")
-    if strange:
-        yield _encoders("evaluation", [f"{model}, space {space.name}", *strange])
+        if file.parent == folder and file.stem in ("judge", "further-judge"):
+            fits = found == own.encoder
+        else:
+            fits = found == spaces.setdefault(file.parent, found) and (
+                encoder_of(found) == own.encoder
+            )
+        if not fits:
+            strange.append(f"{file.relative_to(folder)}: {found}")
+    return strange
 
 
 def _encoders(where: str, names: Sequence[str]) -> Finding:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from neuroalign.audit.copies import copies
 from neuroalign.audit.findings import Finding, Skipped, some
 from neuroalign.audit.material import Material
 from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.protocols import Protocol
-from neuroalign.images.pictures import open_picture
-from neuroalign.progress import track
+from neuroalign.images.cache import embed_pictures
+from neuroalign.images.thumbnails import Thumbnails
 from neuroalign.retrieval.gallery import cosine_blocks
 
 PICTURE_ON_BOTH_SIDES = "picture-on-both-sides"
@@ -26,8 +26,6 @@ SHARED_CONCEPTS = "shared-concepts"
 #: pairs of shipped pictures none reaches it (the nearest, two padlocks, have 0.89), while copies
 #: that were mirrored, cropped by 5 % or saved again as JPEG mostly do (see docs/audit.md).
 NEAR = 0.9
-#: The same pixels, embedded twice, differ by rounding only: such pairs are decoded and compared.
-_SAME = 0.99
 
 _Names = set[str]
 
@@ -102,7 +100,7 @@ def _across_modalities(material: Material) -> Iterator[Finding]:
 
 
 def test_picture_in_training(material: Material) -> Iterator[Finding | Skipped]:
-    """Find test pictures that were trained on under another name, and near duplicates."""
+    """Find copies of test pictures that were trained on, and pictures much like them."""
     pictures = material.pictures
     if pictures is None:
         for rule in (TEST_PICTURE_IN_TRAINING, NEAR_DUPLICATES):
@@ -114,29 +112,30 @@ def test_picture_in_training(material: Material) -> Iterator[Finding | Skipped]:
     if len(tested) == 0 or len(trained) == 0:
         yield Skipped(TEST_PICTURE_IN_TRAINING, "all", "one side has no pictures")
         return
-    sha = pictures.table["sha256"].to_numpy(object)
-    same = _equal(sha, tested, trained)
+    same = _equal(pictures.table["sha256"].to_numpy(object), tested, trained)
     near = np.zeros((0, 2), np.int64)
+    compared = pictures.take(np.union1d(tested, trained))
+    try:
+        thumbnails = np.zeros((len(pictures), Thumbnails.dim), np.float32)
+        thumbnails[np.union1d(tested, trained)] = embed_pictures(compared, Thumbnails()).vectors
+    except NeuroalignError as error:  # their files are compared by content all the same
+        yield Skipped(TEST_PICTURE_IN_TRAINING, "thumbnails", str(error))
+    else:
+        same = np.concatenate([same, copies(thumbnails, tested, trained)])
+        near = copies(thumbnails, tested, trained, mirrored=True)
+    same = np.unique(same, axis=0)
     if material.embeddings is None:
-        paths = track(list(pictures.table["path"]), "Comparing pictures")
-        pixels = np.array([_pixels(path) for path in paths], object)
-        same = np.unique(np.concatenate([same, _equal(pixels, tested, trained)]), axis=0)
         why = (
             "no recipe says which encoder is to embed the pictures"
             if material.recipe is None
             else "the encoder is not at hand, so there are no embeddings"
         )
-        yield Skipped(NEAR_DUPLICATES, "all", why)
+        yield Skipped(NEAR_DUPLICATES, "all", f"{why}: mirrored copies are looked for, no others")
     else:
-        pairs, cosines = _near_pairs(material.embeddings.vectors, tested, trained)
-        known = set(map(tuple, same.tolist()))
-        fresh = np.array([tuple(p) not in known for p in pairs.tolist()], bool)
-        alike = np.zeros(len(pairs), bool)
-        for row in np.flatnonzero(fresh & (cosines > _SAME)):
-            a, b = (_pixels(pictures.table["path"].iloc[i]) for i in pairs[row])
-            alike[row] = a is not None and a == b
-        same = np.concatenate([same, pairs[alike]])
-        near = pairs[fresh & ~alike]
+        near = np.concatenate([near, _near_pairs(material.embeddings.vectors, tested, trained)])
+    near = np.unique(near, axis=0)
+    known = set(map(tuple, same.tolist()))
+    near = near[np.array([tuple(pair) not in known for pair in near.tolist()], bool)]
     names = pictures.table["stimulus"].to_numpy(object)
     if len(same):
         yield Finding(
@@ -144,7 +143,8 @@ def test_picture_in_training(material: Material) -> Iterator[Finding | Skipped]:
             "refusal",
             "pictures",
             f"{len(set(same[:, 0].tolist()))} of {len(tested)} test pictures are also training or "
-            "validation pictures, under other names: the same file content, or the same pixels",
+            "validation pictures, under other names: the same file, or the same picture saved "
+            "again (as their thumbnails show)",
             len(set(same[:, 0].tolist())),
             len(tested),
             "The model was trained on these very pictures.",
@@ -158,7 +158,8 @@ def test_picture_in_training(material: Material) -> Iterator[Finding | Skipped]:
             "warning",
             "pictures",
             f"{len(set(near[:, 0].tolist()))} of {len(tested)} test pictures look almost like a "
-            f"training or validation picture (cosine of centred embeddings at least {NEAR:g})",
+            f"training or validation picture (mirrored, or a cosine of centred embeddings of at "
+            f"least {NEAR:g})",
             len(set(near[:, 0].tolist())),
             len(tested),
             "A crop or a mirrored copy of a training picture is no new picture.",
@@ -179,17 +180,14 @@ def shared_concepts(
         if modality not in (protocol.modalities or material.trials):
             continue
         concept = material.concepts(modality)
-        concept = concept.mask(concept.isin(protocol.concepts.leave_out))
+        concept = concept.mask(concept.isin(protocol.concepts.leave_out), "")
         test = trials["part"] == "test"
-        tested, trained = set(concept[test].dropna()), set(concept[~test].dropna())
-        if not tested:
-            yield Skipped(
-                SHARED_CONCEPTS, modality, "the concepts of the test trials are not known"
-            )
-            continue
-        both = tested & trained
+        yield from _unknown_concepts(modality, concept, test)
+        named = concept.mask(concept == "").dropna()
+        same = one_spelling(named)
+        both = set(same[test]) & set(same[~test])
         if both:
-            n_train = int((~test & concept.isin(list(both))).sum())
+            tested, n_train = set(same[test]), int(same[~test].isin(list(both)).sum())
             yield Finding(
                 SHARED_CONCEPTS,
                 "refusal",
@@ -202,7 +200,34 @@ def shared_concepts(
                 "of the same concept make the task easier.",
                 "leave the training trials of these concepts out (`neuroalign split --by concept "
                 "--keep-test`), hold out whole concepts, or use another protocol.",
-                some(sorted(both)),
+                some([" = ".join(sorted(set(named[same == name]))) for name in sorted(both)]),
+            )
+
+
+def one_spelling(names: pd.Series[str]) -> pd.Series[str]:
+    """Return names as they are compared: `Aircraft-Carrier ` is `aircraft_carrier`."""
+    plain = names.astype("string").str.casefold().str.replace(r"[\s_-]+", "_", regex=True)
+    return plain.str.strip("_")
+
+
+def _unknown_concepts(
+    modality: str, concept: pd.Series[str], test: pd.Series[bool]
+) -> Iterator[Finding]:
+    """Refuse what nobody can look up: a trial without a concept may be of any."""
+    for side, here in (("training", ~test), ("test", test)):
+        unknown, total = int(concept[here].isna().sum()), int(here.sum())
+        if unknown:
+            yield Finding(
+                SHARED_CONCEPTS,
+                "refusal",
+                modality,
+                f"the concepts of {unknown} of {total} {side} trials are not known",
+                unknown,
+                total,
+                "Nothing tells then whether a concept of the test was trained on, so that nobody "
+                "could call the score one of new concepts.",
+                "give these trials a `label`, or their pictures one (a folder for each concept), "
+                "or use another protocol.",
             )
 
 
@@ -239,22 +264,12 @@ def _equal(
 
 def _near_pairs(
     vectors: npt.NDArray[np.float32], tested: npt.NDArray[np.int64], trained: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Return the pairs (test row, training row) above `NEAR`, and their cosines."""
+) -> npt.NDArray[np.int64]:
+    """Return the pairs (test row, training row) whose embeddings are above `NEAR`."""
     centred = vectors - vectors.mean(axis=0)
     centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
-    pairs, cosines = [np.zeros((0, 2), np.int64)], [np.zeros(0)]
+    pairs = [np.zeros((0, 2), np.int64)]
     for part, block in cosine_blocks(centred[tested], centred[trained]):
         a, b = np.nonzero(block >= NEAR)
         pairs.append(np.column_stack([tested[part][a], trained[b]]))
-        cosines.append(block[a, b].astype(np.float64))
-    return np.concatenate(pairs), np.concatenate(cosines)
-
-
-def _pixels(path: str) -> str | None:
-    """Hash the decoded pixels of a picture; None where its file is gone."""
-    try:
-        picture = open_picture(path)
-    except NeuroalignError:
-        return None
-    return hashlib.sha256(f"{picture.size}".encode() + picture.tobytes()).hexdigest()
+    return np.concatenate(pairs)

@@ -11,6 +11,8 @@ import numpy.typing as npt
 from neuroalign.errors import NeuroalignError
 from neuroalign.retrieval.embeddings import Embeddings
 
+_CENTRED = ">centred-"
+
 
 @dataclass(frozen=True)
 class CommonSpace:
@@ -44,7 +46,7 @@ class CommonSpace:
         digest = hashlib.sha256(self.mean.tobytes())
         if self.projection is not None:
             digest.update(np.ascontiguousarray(self.projection).tobytes())
-        return f"{self.encoder}>centred-{self.dim}-{digest.hexdigest()[:10]}"
+        return f"{self.encoder}{_CENTRED}{self.dim}-{digest.hexdigest()[:10]}"
 
     def transform(self, pictures: Embeddings) -> Embeddings:
         """Map picture embeddings (or class targets) into the common space.
@@ -63,6 +65,11 @@ class CommonSpace:
         if self.projection is not None:
             vectors = vectors @ self.projection
         return Embeddings(vectors, pictures.items, self.name)
+
+
+def encoder_of(name: str) -> str:
+    """Return the encoder behind the name of a common space (see `CommonSpace.name`)."""
+    return name.partition(_CENTRED)[0]
 
 
 def identity_space(pictures: Embeddings) -> CommonSpace:
