@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 from laboratory import Laboratory, neuroalign, plain
 from neuroalign.compare import Comparison, Difference, compare_runs
 from neuroalign.errors import NeuroalignError
+from neuroalign.evaluation.protocols import load_protocol
 from neuroalign.retrieval import Embeddings
 
 
@@ -110,6 +111,17 @@ def test_a_run_that_was_not_evaluated_is_named(lab: Laboratory, tmp_path: Path) 
     shutil.rmtree(other / "evaluation")
     with pytest.raises(NeuroalignError, match="no complete set of embeddings"):
         compare_runs(lab.run, other)
+
+
+def test_data_that_are_not_a_protocols_are_no_ground_for_comparison_either(
+    lab: Laboratory, tmp_path: Path
+) -> None:
+    other = copy_of(lab, tmp_path)
+    with pytest.raises(NeuroalignError, match="12 candidate pictures of fmri instead of 982"):
+        compare_runs(lab.run, other, protocol=load_protocol("nsd/shared-982"))
+    found = compare_runs(lab.run, other, protocol=load_protocol("paper/conversion"))
+    doubts = [d for d in found.doubts if "not as paper/conversion@1 expects" in d]
+    assert len(doubts) == 2 and all("instead of" in d for d in doubts)
 
 
 def test_the_command_prints_a_table_or_json(

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from neuroalign.assess.audited import known_audit, rules_under
-from neuroalign.assess.restrict import restrict
+from neuroalign.assess.restrict import restrict, unmet
 from neuroalign.assess.steps import Step, both_sides, judge_for, steps_of
 from neuroalign.assess.stored import Stored, load_stored
 from neuroalign.audit import Audit
@@ -60,7 +60,8 @@ class Comparison:
     left_out : tuple of str
         Retrievals that only one of the runs has.
     doubts : tuple of str
-        What the audits of the two splits refused, and was accepted; or that there was no audit.
+        What the audits of the two splits refused, and was accepted; that there was no audit; and
+        where the data are not what the protocol expects.
     """
 
     names: tuple[str, str]
@@ -107,7 +108,8 @@ def compare_runs(
     Raises
     ------
     NeuroalignError
-        A run has not been evaluated, test items or candidates differ, or no retrieval is common.
+        A run has not been evaluated, test items or candidates differ, no retrieval is common, or
+        the data are not those of a strict protocol.
     """
     protocol = protocol or load_protocol()
     paths = (Path(ours), Path(theirs))
@@ -123,6 +125,7 @@ def compare_runs(
         restrict(load_stored(p / "evaluation"), rules_under(protocol, audit))
         for p, audit in zip(paths, audits, strict=True)
     ]
+    unlike = [unmet(stored, protocol) for stored in sides]
     steps = [{_name(s): s for s in steps_of(stored, protocol)} for stored in sides]
     common = [name for name in steps[0] if name in steps[1]]
     if not common:
@@ -149,7 +152,11 @@ def compare_runs(
             for name in own
             if name not in common
         ),
-        tuple(d for n, a in zip(names, audits, strict=True) for d in _doubts(n, a)),
+        tuple(
+            d
+            for name, audit, note in zip(names, audits, unlike, strict=True)
+            for d in (*_doubts(name, audit), *([f"{name}: {note}"] if note else []))
+        ),
     )
 
 
