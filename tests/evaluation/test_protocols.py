@@ -367,6 +367,42 @@ def test_the_gallery_holds_the_pictures_that_the_protocol_names(
     assert value_of(values) == pytest.approx(1 - 0.5 / 24 if tied else 1.0)
 
 
+@pytest.mark.parametrize("rule", ["test", "test and never shown", "every picture"])
+@pytest.mark.parametrize("retrieval", ["decoding", "encoding"])
+def test_a_merged_copy_stays_a_test_picture_whatever_the_files_are_called(
+    rule: str, retrieval: str
+) -> None:
+    protocol = pilot(
+        gallery={"pictures": {"each": rule}, "duplicates": "merged"},
+        retrievals=[retrieval],
+        metrics=["top1", "two_way_retrieved"],
+    )
+    stored = with_more_pictures(stored_for(protocol, oracle))
+    found = []
+    for prefix in ("more-", "aaa-"):  # after and before the names of test pictures
+        named = {s: s.replace("more-", prefix) for s in stored.judge.items["stimulus"].astype(str)}
+
+        def renamed(pictures: Embeddings, names: dict[str, str] = named) -> Embeddings:
+            items = pictures.items.assign(stimulus=pictures.items["stimulus"].map(names))
+            return Embeddings(pictures.vectors, items, pictures.space)
+
+        own = replace(stored.models[0], pictures=renamed(stored.models[0].pictures))
+        here = replace(stored, judge=renamed(stored.judge), models=(own,))
+        kept = restrict(here, protocol).judge.items
+        assert set(kept.loc[kept["shown"] == "test", "stimulus"]) == {
+            f"eeg-{i:04d}" for i in range(24)
+        }
+        for metric in protocol.metrics:
+            values = one(protocol, here, metric)
+            found.append((metric, values.n_gallery, len(values.values), values.note))
+            assert value_of(values) == 1
+    assert found[:2] == found[2:]
+    everyone = 48 if retrieval == "decoding" else 24
+    sizes = {"test": 24, "test and never shown": 29, "every picture": 39}
+    size = sizes[rule] if retrieval == "decoding" else 48
+    assert found[0] == ("top1", size, everyone, "")
+
+
 def test_more_pictures_than_were_embedded_are_not_made_up() -> None:
     protocol = pilot(gallery={"pictures": {"eeg": "every picture"}})
     with pytest.raises(NeuroalignError, match="no others were embedded"):
