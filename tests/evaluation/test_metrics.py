@@ -176,7 +176,48 @@ def test_chance_comes_from_the_gallery_and_not_from_a_larger_set():
     ids = np.arange(200)
     assert chance_top_k(ids, ids, 1).mean() == pytest.approx(0.005)
     assert chance_top_k(ids, ids, 5).mean() == pytest.approx(0.025)
-    assert chance_class_accuracy(np.array(["face", "house", "house"])) == 0.5
+    level = chance_class_accuracy(np.array(["house", "tool"]), np.array(["face", "house", "house"]))
+    np.testing.assert_allclose(level, [0.5, 0.0])
+
+
+@pytest.mark.parametrize(
+    "sizes", [(3, 3, 20, 20), (20, 20, 3, 3), (5, 6, 9, 12), (1, 1, 2), (1, 40), (4, 4, 4)]
+)
+@pytest.mark.parametrize("asked", [1, 2, 3])
+def test_chance_of_class_accuracy_is_what_random_decoders_score(sizes, asked):
+    """Brute force: embeddings drawn at random, whose queries cover some of the classes only."""
+    rng = np.random.default_rng(sum(sizes))
+    label = np.repeat(np.arange(len(sizes)), sizes)
+    truth = label[label < asked]
+    queries = np.repeat(truth, 4)
+    hits = np.empty((400, len(queries)))
+    for i in range(len(hits)):
+        asking, answering = (unit(rng.normal(size=(n, 48))) for n in (len(queries), len(label)))
+        hits[i] = class_accuracy(asking @ answering.T, queries, label)
+    level = chance_class_accuracy(queries, label)
+    for weights in (np.ones(len(queries)), balanced_weights(queries)):
+        scores = np.average(hits, axis=1, weights=weights)
+        error = scores.std(ddof=1) / np.sqrt(len(scores))
+        assert abs(scores.mean() - np.average(level, weights=weights)) < 3.5 * error
+        assert error < 0.025
+    if asked >= len(sizes):  # the names that a decoder gives are one each, whatever the sizes
+        assert np.average(level, weights=balanced_weights(queries)) == pytest.approx(1 / len(sizes))
+
+
+def test_chance_of_class_accuracy_has_closed_forms():
+    """Orthant probabilities of a normal distribution, and a uniform guess among equal classes."""
+    sizes = np.array([2, 5, 9])
+    level = chance_class_accuracy(np.arange(3), np.repeat(np.arange(3), sizes))
+    for own in range(3):
+        one, other = (i for i in range(3) if i != own)
+        var = 1 / sizes
+        rho = var[own] / np.sqrt((var[own] + var[one]) * (var[own] + var[other]))
+        assert level[own] == pytest.approx(0.25 + np.arcsin(rho) / (2 * np.pi), abs=1e-10)
+    many = np.repeat(np.arange(700), 3)
+    np.testing.assert_allclose(chance_class_accuracy(many, many), 1 / 700)
+    uneven = np.random.default_rng(0).integers(1, 60, 300)
+    level = chance_class_accuracy(np.arange(300), np.repeat(np.arange(300), uneven))
+    assert level.sum() == pytest.approx(1, abs=1e-9)
 
 
 def test_a_query_without_right_candidate_or_distractor_is_refused():

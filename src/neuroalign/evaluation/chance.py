@@ -1,14 +1,15 @@
 """What a random decoder scores, exactly, from the gallery at hand.
 
-Random means: every candidate is equally likely at every rank, whatever the query. The number of
-candidates, their repeats and the class sizes enter; the number of classes in some larger data set
-does not.
+Random means: every candidate is equally likely at every rank, whatever the query; where a metric
+takes means of scores, these are normally distributed. The number of candidates, their repeats and
+the class sizes enter; the number of classes in some larger data set does not.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import log_ndtr
 from scipy.stats import rankdata
 
 from neuroalign.evaluation.pairs import Cosines
@@ -17,6 +18,8 @@ from neuroalign.retrieval.gallery import BLOCK_BYTES
 
 #: `two_way` and `two_way_from_embedding`: each pair is a coin flip, ties half.
 CHANCE_TWO_WAY = 0.5
+#: Where normal distributions end, and points on the grid a standard deviation of the narrowest.
+_FAR, _POINTS = 9.0, 8
 
 
 def chance_top_k(query_ids: Ids, gallery_ids: Ids, k: int) -> Values:
@@ -59,13 +62,49 @@ def chance_median_rank(*retrievals: tuple[Ids, Ids]) -> float:
     return float(low + high) / 2
 
 
-def chance_class_accuracy(gallery_ids: Ids) -> float:
-    """Return one over the number of classes in the gallery: a uniform guess.
+def chance_class_accuracy(query_ids: Ids, gallery_ids: Ids) -> Values:
+    r"""Return each query's probability that its class has the highest mean of random scores.
 
-    Where the queries' classes differ in size, always guessing the largest scores more than this:
-    read the balanced accuracy there, for which a constant guess also scores this level.
+    The mean of few candidates is the highest more often than that of many, for it strays further:
+    one over the number of classes is the level only where all have as many candidates, or on
+    average over all of them. For independent normal scores (cosines of random embeddings are
+    nearly that) the mean of n has the density :math:`\sqrt n \varphi(\sqrt n x)`, so that of the
+    classes of sizes :math:`n_j` the one of size n comes first with probability
+
+    .. math:: \int \varphi(z) \prod_{j \ne i} \Phi(z \sqrt{n_j / n}) \, dz,
+
+    which is summed on a grid so fine that the trapezoidal rule is exact to some ten digits.
+
+    Parameters
+    ----------
+    query_ids, gallery_ids : ndarray
+        The classes.
+
+    Returns
+    -------
+    ndarray of shape (n_queries,)
+        0 where the gallery has no candidate of the query's class.
     """
-    return 1.0 / len(np.unique(gallery_ids))
+    classes, sizes = np.unique(gallery_ids, return_counts=True)
+    spot = np.minimum(np.searchsorted(classes, query_ids), len(classes) - 1)
+    first = _first_of_means(sizes)[spot]
+    return np.where(classes[spot] == query_ids, first, 0.0)
+
+
+def _first_of_means(sizes: npt.NDArray[np.int64]) -> Values:
+    """Return how likely the mean of each of these samples of one normal distribution is highest."""
+    size, place, number = np.unique(sizes, return_inverse=True, return_counts=True)
+    if len(size) == 1:
+        return np.full(len(sizes), 1 / len(sizes))
+    found = np.empty(len(size))
+    for i, n in enumerate(size):
+        narrow = np.sqrt(n / size[-1])
+        z, step = np.linspace(-_FAR, _FAR, 2 * int(_FAR * _POINTS / narrow) + 1, retstep=True)
+        below = -log_ndtr(z)  # of the others, which are one less of this size
+        for other, times in zip(size, number, strict=True):
+            below += times * log_ndtr(z * np.sqrt(other / n))
+        found[i] = np.exp(below - z**2 / 2).sum() * step / np.sqrt(2 * np.pi)
+    return found[place]
 
 
 def chance_two_way_from_retrieved(

@@ -46,12 +46,11 @@ def confirm_chance(
     """Refuse a chance level that shuffling the gallery does not bear out.
 
     Which candidate is which is shuffled, candidate by candidate, under the same scores: what the
-    metrics are then on average is chance, by its definition. For the two metrics that set classes
-    against each other by their mean scores (class accuracy, balanced accuracy), the classes swap
-    names instead, each with all its candidates: the mean of few candidates is the highest more
-    often than that of many, so where classes differ in size, shuffled candidates name the small
-    ones too often; of a decoder that cannot tell which class is which, every name is as likely,
-    whatever the sizes, and one over their number is exact.
+    metrics are then on average is chance, by its definition. The two metrics that set classes
+    against each other by their mean scores (class accuracy, balanced accuracy) hang on more than
+    the order of the candidates: a shuffled decoder with one high score a query names large classes,
+    a random one small classes. Chance is what a random decoder scores, so such decoders are drawn:
+    a normal number for each pair, and the classes' means of these, counted out.
 
     Parameters
     ----------
@@ -92,10 +91,14 @@ def confirm_chance(
             _confirm_median(metric, each.level, ranks, where, sampled=len(rows) < len(queries))
             continue
         means = np.average(np.stack(orders), axis=1, weights=each.weights)
-        confirm_mean(metric, each.mean_chance(), means, where)
+        level = each.mean_chance()
+        rare = _error_of_rare(level, len(means) * shuffle.n_asked(metric))
+        confirm_mean(metric, level, means, where, least_error=rare)
 
 
-def confirm_mean(metric: str, level: float, means: Values, where: str) -> None:
+def confirm_mean(
+    metric: str, level: float, means: Values, where: str, *, least_error: float = 0.0
+) -> None:
     """Refuse a chance level that is not the mean of what shuffled labels score.
 
     Parameters
@@ -104,6 +107,8 @@ def confirm_mean(metric: str, level: float, means: Values, where: str) -> None:
         For the message.
     level : float
     means : ndarray of shape (n_shuffles,)
+    least_error : float
+        The standard error of their mean, if they tell a smaller one.
 
     Raises
     ------
@@ -111,7 +116,7 @@ def confirm_mean(metric: str, level: float, means: Values, where: str) -> None:
         See `confirm_chance`.
     """
     mean = float(means.mean())
-    error = float(np.std(means, ddof=1) / np.sqrt(len(means)))
+    error = max(float(np.std(means, ddof=1) / np.sqrt(len(means))), least_error)
     if abs(mean - level) > max(STANDARD_ERRORS * error, TOLERANCE):
         raise NeuroalignError(
             f"{where}: the chance level of {metric} is computed as {level:.4f}, but {len(means)} "
@@ -165,17 +170,11 @@ class _Shuffle:
             "class": identity_codes(queries, gallery, "label"),
         }
         self._ids = {k: (ids[0][rows], ids[1]) for k, ids in every.items() if ids is not None}
-        self._matrix, self._standings = matrix, Standings.of(matrix)
+        self._standings = Standings.of(matrix)
         #: Which queries have scores that tie.
         self.tied: npt.NDArray[np.bool_] = self._standings.tied.max(axis=1) > 0
         self._functions = rank_functions(found, asked)
         self._by_mean = [m for m in ("class_accuracy", "balanced_accuracy") if m in found]
-        if self._by_mean:
-            known, place = np.unique(self._ids["class"][1], return_inverse=True)
-            member = place == np.arange(len(known))[:, None]
-            means = (matrix @ member.T / member.sum(axis=1)).astype(np.float32)
-            highest = means == means.max(axis=1, keepdims=True)
-            self._named: Values = highest / highest.sum(axis=1, keepdims=True)
         self._first = matrix == matrix.max(axis=1, keepdims=True)
         self._shares: Values | None = None
         if pictures is not None and "two_way_retrieved" in found:
@@ -199,8 +198,8 @@ class _Shuffle:
         return min(asked)
 
     def scores(self, rng: np.random.Generator) -> Iterator[tuple[str, Values]]:
-        """Yield each metric's value of every query, in an order (or naming) drawn at random."""
-        n, order = np.arange(len(self._matrix)), rng.permutation(self._matrix.shape[1])
+        """Yield each metric's value of every query, in an order drawn at random."""
+        order = rng.permutation(self._standings.above.shape[1])
         for kind, (asks, ids) in self._ids.items():
             mine: dict[str, Callable[[Ranks], Values]] = {
                 m: f for m, (k, f) in self._functions.items() if k == kind
@@ -214,9 +213,19 @@ class _Shuffle:
             for metric, function in mine.items():
                 yield metric, function(ranks)
         if self._by_mean:
-            name = rng.integers(self._named.shape[1], size=len(n))  # of its class, for each query
+            hits = self._random_hits(rng)
             for metric in self._by_mean:
-                yield metric, self._named[n, name]
+                yield metric, hits
         if self._shares is not None:
             shown = self._shares[:, self._place[order]]
             yield "two_way_retrieved", (shown * self._first).sum(axis=1) / self._first.sum(axis=1)
+
+    def _random_hits(self, rng: np.random.Generator) -> Values:
+        """Return whether a decoder drawn at random names each query's class by its highest mean."""
+        asks, ids = self._ids["class"]
+        known, sizes = np.unique(ids, return_counts=True)
+        by_class = np.argsort(ids, kind="stable")
+        scores = rng.standard_normal((len(asks), len(ids)), dtype=np.float32)[:, by_class]
+        means = np.add.reduceat(scores, np.cumsum(sizes) - sizes, axis=1) / sizes
+        hits: Values = (known[means.argmax(axis=1)] == asks).astype(np.float64)
+        return hits

@@ -177,7 +177,7 @@ def query_values(
     if classes is not None and by_class is not None:
         of_class = wanted & {"class_accuracy", "balanced_accuracy"}
         if of_class:
-            nearest, level = class_accuracy(pairs, *classes), chance_class_accuracy(classes[1])
+            nearest, level = class_accuracy(pairs, *classes), chance_class_accuracy(*classes)
             if "class_accuracy" in wanted:
                 found.add("class_accuracy", nearest, level, by_class.usable)
             if "balanced_accuracy" in wanted:
