@@ -83,14 +83,16 @@ def test_the_kept_audit_is_shown_and_what_it_refuses_is_not_scored(
 
 
 def test_what_was_accepted_stays_accepted_and_is_said_again(
-    gone: Path, capsys: pytest.CaptureFixture[str]
+    gone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    refused(gone, accepted=True)
-    scores = read_scores(gone / "scores.json")
-    assert stored(gone) == 0
+    protocol = quick(tmp_path)
+    file = audit_file(gone, protocol)
+    audit = replace(read_audit(gone / "audit.json"), protocol=protocol.label)
+    write_audit(replace(audit, findings=(CLASS_FROM_TIME,)), file)
+    assert stored(gone, "--protocol", tmp_path / "quick.yaml") == 0
     assert "accepted: class-from-time: eeg: the class is told" in plain(capsys.readouterr().out)
-    assert read_scores(gone / "scores.json") == scores
-    assert [f.rule for f in read_audit(gone / "audit.json").accepted] == ["class-from-time"]
+    assert not any("audited" in s.note for s in read_scores(scores_file(gone, protocol)))
+    assert [f.rule for f in read_audit(file).accepted] == ["class-from-time"]
 
 
 def test_another_protocol_is_audited_anew_while_the_recordings_are_there(

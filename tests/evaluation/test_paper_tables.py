@@ -9,6 +9,7 @@ from io import StringIO
 import pandas as pd
 import pytest
 from rich.console import Console
+from rich.table import Table
 
 from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.paper import PAPER_COLUMN
@@ -20,6 +21,7 @@ from neuroalign.evaluation.paper_tables import (
     in_papers_shape,
     number_rows,
 )
+from neuroalign.evaluation.protocols import unmet_note
 from neuroalign.evaluation.scores import Score
 from neuroalign.evaluation.table_formats import (
     format_rows,
@@ -27,7 +29,15 @@ from neuroalign.evaluation.table_formats import (
     named_format,
     notes_below,
     text_table,
+    width_of,
 )
+
+
+def printed(table: Table) -> str:
+    console = Console(width=width_of(table), file=StringIO(), record=True)
+    console.print(table)
+    return console.export_text()
+
 
 THEIRS = {"eeg": "imagenet-eeg", "meg": "things-meg", "fmri": "nsd"}
 
@@ -70,6 +80,11 @@ def test_the_papers_numbers_stand_beside_the_same_question() -> None:
         ({"protocol": "default@1"}, THEIRS, "protocol default@1, not paper/decoding"),
         ({}, THEIRS | {"eeg": "bids"}, "EEG of bids, not imagenet-eeg"),
         ({}, {}, "EEG of own recordings, not imagenet-eeg"),
+        (
+            {"note": unmet_note("paper/decoding@1") + "3 people of eeg instead of 6"},
+            THEIRS,
+            "3 people of eeg instead of 6",
+        ),
     ],
 )
 def test_where_they_do_not_compare_it_says_why(
@@ -78,6 +93,12 @@ def test_where_they_do_not_compare_it_says_why(
     changed = [replace(s, **change) for s in EEG]  # type: ignore[arg-type]
     (row,) = decoding_table(changed, datasets, {}).to_dict("records")
     assert row[PAPER_COLUMN] == "" and row[REASON] == reason
+
+
+def test_the_papers_meg_is_that_of_the_raw_files_too() -> None:
+    scores = [score("decoding", "meg", "pictures", "two_way_retrieved", 0.6)]
+    (row,) = decoding_table(scores, THEIRS | {"meg": "things-meg-raw"}, {}).to_dict("records")
+    assert row[REASON] == "" and row[PAPER_COLUMN].endswith("0.601")
 
 
 def test_a_conversion_needs_both_data_sets() -> None:
@@ -160,16 +181,23 @@ def test_reasons_stand_below_a_table_and_no_word_is_broken() -> None:
     assert REASON not in table
     assert notes == ["note 1: simulated recordings"]
     assert table[PAPER_COLUMN].tolist() == ["note 1", "note 1", "0.012 / 0.061 / 0.601"]
-    console = Console(width=130, file=StringIO(), record=True)
-    console.print(text_table(table))
-    shown = console.export_text()
+    shown = printed(text_table(table, width=20))
     for word in ("retrieval", "averages", "(0.210..0.410)", "Ferrante"):
         assert word in shown
 
 
 def test_intervals_stay_whole_in_a_narrow_terminal() -> None:
-    console = Console(width=130, file=StringIO(), record=True)
-    console.print(text_table(decoding_table(EEG, THEIRS, {"eeg": 40})))
-    shown = console.export_text()
+    shown = printed(text_table(decoding_table(EEG, THEIRS, {"eeg": 40}), width=40))
     assert "(0.210..0.410)" in shown
     assert "…" not in shown
+
+
+def test_a_table_takes_the_width_that_there_is_and_no_more_than_it_needs() -> None:
+    table = pd.DataFrame({"what": ["one two three four", "x"], "": ["a\nb", ""]})
+    assert [width_of(text_table(table, width=w)) for w in (5, 12, 20, 99)] == [13, 13, 20, 26]
+    for width in (5, 20, 99):
+        drawn = text_table(table, width=width)
+        lines = printed(drawn).splitlines()
+        assert {len(line) for line in lines} == {width_of(drawn)}
+        words = " ".join(" ".join(line.split("│")) for line in lines).split()
+        assert {"one", "two", "three", "four", "x", "a", "b"} <= set(words)

@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from neuroalign.cli.arguments import AsJson
-from neuroalign.cli.output import out_console, print_table, say
+from neuroalign.cli.output import out_console, print_text_table, say
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from neuroalign.compare import Comparison
 
 
 def compare_command(
@@ -35,36 +40,45 @@ def compare_command(
     if as_json:
         sys.stdout.write(json.dumps(found.to_json(), indent=2) + "\n")
         return
-    print_table(_table(found))
+    print_text_table(_table(found), _title(found))
     for doubt in found.doubts:
         out_console.print(doubt, style="bold red", markup=False, highlight=False, soft_wrap=True)
     for remark in found.remarks:
         say(f"note: {remark}")
     for name in found.left_out:
         say(f"left out: {name}")
+    say("Every metric and person: --json")
 
 
-def _table(found: Any) -> Any:
+def _title(found: Comparison) -> str:
+    first = found.differences[0].score
+    simulated = ", SIMULATED recordings" if first.simulated else ""
+    names = " less ".join(found.names)
+    return f"{names}: paired differences (95 % interval), {first.protocol}{simulated}"
+
+
+def _table(found: Comparison) -> pd.DataFrame:
+    """Return what speaks for each retrieval, over all people; a retrieval is named once."""
     import pandas as pd
 
-    from neuroalign.evaluation.tables import METRIC_NAMES, modality_name
+    from neuroalign.evaluation.main_metrics import blocks, main_metrics, short_names
+    from neuroalign.evaluation.tables import modality_name, p_text
 
     ours, theirs = found.names
+    differences = {id(d.score): d for d in found.differences}
     rows = []
-    for each in found.differences:
-        s = each.score
-        if s.subject == "all":
+    for block in blocks(main_metrics([d.score for d in found.differences])):
+        for number, score in enumerate(block):
+            each = differences[id(score)]
+            name = f"{modality_name(score.source)} -> {modality_name(score.target)}, {score.items}"
             rows.append(
                 {
-                    "task": s.task,
-                    "from -> to": f"{modality_name(s.source)} -> {modality_name(s.target)}",
-                    "items": s.items,
-                    "metric": METRIC_NAMES.get(s.metric, s.metric),
-                    ours: each.ours,
-                    theirs: each.theirs,
-                    "difference": f"{s.value:+.3f}",
-                    "95 % interval": f"{s.low:+.3f} to {s.high:+.3f}",
-                    "p, corrected": "" if s.p_corrected is None else f"{s.p_corrected:.3f}",
+                    "from -> to": name if number == 0 else "",
+                    "metric": short_names(block)[score.metric],
+                    ours: f"{each.ours:.3f}",
+                    theirs: f"{each.theirs:.3f}",
+                    "difference": f"{score.value:+.3f} ({score.low:+.3f}..{score.high:+.3f})",
+                    "p, corrected": p_text(score.p_corrected),
                 }
             )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, dtype=str)

@@ -27,6 +27,14 @@ def print_scores(scores: list[Any]) -> None:
         score_console.print(table)
 
 
+def print_text_table(table: Any, title: str) -> None:
+    """Print a table in the terminal's width, or wider where that would break a word or number."""
+    from neuroalign.evaluation.table_formats import text_table, width_of
+
+    drawn = text_table(table, title, width=out_console.width)
+    Console(width=max(width_of(drawn), out_console.width), file=out_console.file).print(drawn)
+
+
 _MOST_FINDINGS = 20
 
 

@@ -10,7 +10,7 @@ import typer
 
 from neuroalign.cli.arguments import RunFolder
 from neuroalign.cli.audit import say_behind_scores
-from neuroalign.cli.output import err_console, say, score_console
+from neuroalign.cli.output import err_console, print_text_table, say
 
 Form = Annotated[
     str,
@@ -40,7 +40,7 @@ def matrix_command(
     from neuroalign.assess.audited import known_audit, rules_under
     from neuroalign.assess.matrix import run_matrix
     from neuroalign.assess.tables import matrix_rows
-    from neuroalign.evaluation.table_formats import format_rows, format_table, text_table
+    from neuroalign.evaluation.table_formats import format_rows, format_table
     from neuroalign.report.style import write_figure
     from neuroalign.report.whole_matrix import draw_matrix, matrix_table, matrix_title
 
@@ -54,7 +54,7 @@ def matrix_command(
     elif written == "csv":
         sys.stdout.write(format_rows(matrix_rows(found), "csv"))
     elif written == "text":
-        score_console.print(text_table(table, title))
+        print_text_table(table, title)
     else:
         sys.stdout.write(format_table(table, written, title=title))
     say_behind_scores(run, chosen, err_console)
@@ -103,11 +103,11 @@ def _print_table(table: Any, title: str) -> None:
     """Print a table, the reasons why the paper's numbers are not there below it."""
     from neuroalign.evaluation.paper import PAPER_COLUMN
     from neuroalign.evaluation.paper_tables import REASON
-    from neuroalign.evaluation.table_formats import notes_below, text_table
+    from neuroalign.evaluation.table_formats import notes_below
 
     notes: list[str] = []
     if REASON in table:
         table, notes = notes_below(table, REASON, PAPER_COLUMN)
-    score_console.print(text_table(table, title))
+    print_text_table(table, title)
     for note in notes:
-        say(f"{REASON}, {note}", score_console)
+        say(f"{REASON}, {note}")

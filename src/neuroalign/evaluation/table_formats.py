@@ -19,7 +19,7 @@ Format = Literal["text", "markdown", "latex", "csv", "json"]
 _ALSO: dict[str, Format] = {"txt": "text", "md": "markdown", "tex": "latex"}
 _TEXT_WIDTH = 160
 _FEW_COLUMNS = 6
-_LONGEST_WORD = 16  # a column is not made narrower than its words, up to this
+_BESIDE_COLUMN = 3  # a line and a space on each side
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -106,25 +106,39 @@ def format_table(table: pd.DataFrame, form: str, *, title: str = "") -> str:
     return _WRITERS[form](table, title)
 
 
-def text_table(table: pd.DataFrame, title: str = "") -> Table:
-    """Return a table for a rich console."""
-    if len(table.columns) > _FEW_COLUMNS:  # intervals below their scores, never cut off
+def text_table(table: pd.DataFrame, title: str = "", *, width: int = _TEXT_WIDTH) -> Table:
+    """Return a table for a rich console.
+
+    It is at most `width` columns wide, or as much wider as its words and numbers need to stay
+    whole (see `width_of`).
+    """
+    if len(table.columns) > _FEW_COLUMNS:  # intervals below their scores
         table = table.map(lambda cell: re.sub(r" (\(\S+\.\.\S+\))", r"\n\1", str(cell)))
     drawn = Table(title=title or None, title_justify="left", show_lines=_has_lines(table))
-    for place, column in enumerate(table.columns):
-        whole = any("\n(" in str(cell) for cell in table[column])
+    for place, (column, wide) in enumerate(zip(table.columns, _widths(table, width), strict=True)):
         justify: Literal["left", "right"] = "left" if place == 0 else "right"
-        words = re.split(r"\s", "\n".join([str(column), *map(str, table[column])]))
-        drawn.add_column(
-            Text(str(column)),
-            justify=justify,
-            no_wrap=whole,
-            overflow="fold",
-            min_width=min(max(map(len, words)), _LONGEST_WORD),
-        )
+        drawn.add_column(Text(str(column)), justify=justify, width=wide)
     for row in table.itertuples(index=False):
         drawn.add_row(*(Text(str(cell)) for cell in row))  # Text: a name may hold [brackets]
     return drawn
+
+
+def width_of(table: Table) -> int:
+    """Return how wide a console must be for a table of `text_table`."""
+    return sum((column.width or 0) + _BESIDE_COLUMN for column in table.columns) + 1
+
+
+def _widths(table: pd.DataFrame, width: int) -> list[int]:
+    """Share a width among columns, none narrower than its longest word, which Rich would cut."""
+    texts = ["\n".join([str(column), *map(str, table[column])]) for column in table.columns]
+    widths = [max(map(len, re.split(r"\s", text))) or 1 for text in texts]
+    wanted = [max(map(len, text.split("\n"))) for text in texts]
+    for _ in range(width - 1 - sum(widths) - _BESIDE_COLUMN * len(widths)):
+        lacking = [want - have for want, have in zip(wanted, widths, strict=True)]
+        if max(lacking) <= 0:
+            break
+        widths[lacking.index(max(lacking))] += 1
+    return widths
 
 
 def _text(table: pd.DataFrame, title: str) -> str:
