@@ -14,7 +14,7 @@ from neuroalign.assess.stored import TEST, ItemSet, Stored
 from neuroalign.audit.sides import one_spelling
 from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.ceilings import MatchScores
-from neuroalign.evaluation.protocols import Protocol, of_modality
+from neuroalign.evaluation.protocols import Protocol, of_modality, unmet_note
 from neuroalign.recordings.schema import Modality
 from neuroalign.retrieval.embeddings import Embeddings
 
@@ -137,7 +137,7 @@ def unmet(stored: Stored, protocol: Protocol) -> str:
             "the protocol (`neuroalign protocols NAME`) into a file under another name and state "
             "your own numbers."
         )
-    return f"not as {protocol.label} expects: {'; '.join(faults)}" if faults else ""
+    return unmet_note(protocol.label) + "; ".join(faults) if faults else ""
 
 
 def _of_modality(stored: Stored, modality: Modality) -> Mask:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from neuroalign.evaluation.protocols import unmet_note
 from neuroalign.evaluation.scores import Score
 from neuroalign.evaluation.tables import modality_name
 
@@ -19,7 +20,11 @@ PAPER_AUTHORS = "Ferrante et al. 2024"
 PAPER_COLUMN = f"{PAPER_AUTHORS} (their data)"
 
 #: The data set of each modality in the paper.
-_THEIR_DATA = {"eeg": "imagenet-eeg", "meg": "things-meg", "fmri": "nsd"}
+_THEIR_DATA = {
+    "eeg": ("imagenet-eeg",),
+    "meg": ("things-meg", "things-meg-raw"),
+    "fmri": ("nsd",),
+}
 #: Protocols that ask what the paper asked.
 _THEIR_PROTOCOLS = {
     "decoding": ("paper/decoding", "imagenet-eeg/block-split"),
@@ -104,7 +109,8 @@ def why_not_comparable(score: Score, datasets: Mapping[str, str]) -> str:
     Returns
     -------
     str
-        Empty where data set and protocol are the same.
+        Empty where data set and protocol are the same, and the data are all that the protocol
+        expects (a part of the people or pictures is another question).
     """
     reasons = []
     if score.simulated:
@@ -113,13 +119,16 @@ def why_not_comparable(score: Score, datasets: Mapping[str, str]) -> str:
         for modality in dict.fromkeys((score.source, score.target)):
             theirs = _THEIR_DATA.get(modality)
             ours = datasets.get(modality, "")
-            if theirs is not None and ours != theirs:
+            if theirs is not None and ours not in theirs:
                 reasons.append(
-                    f"{modality_name(modality)} of {ours or 'own recordings'}, not {theirs}"
+                    f"{modality_name(modality)} of {ours or 'own recordings'}, not {theirs[0]}"
                 )
     asked = _THEIR_PROTOCOLS.get(score.task)
     if asked is None:
         reasons.append(f"the paper has no {score.task}")
     elif score.protocol.split("@")[0] not in asked:
         reasons.append(f"protocol {score.protocol or 'not stated'}, not {asked[0]}")
+    _, _, unlike = score.note.partition(unmet_note(score.protocol))
+    if unlike:
+        reasons.append(unlike)
     return "; ".join(reasons)

@@ -248,6 +248,11 @@ def _by_modality(values: Mapping[str, str], otherwise: str = "") -> str:
     return "; ".join(f"{m}: {v}" for m, v in values.items())
 
 
+def unmet_note(label: str) -> str:
+    """Return how the note of a score begins whose data are not what its protocol expects."""
+    return f"not as {label} expects: "
+
+
 def of_modality(values: ByModality[T], modality: Modality, otherwise: T) -> T:
     """Return the entry of a modality, else that for `each`, else another."""
     return values.get(modality, values.get("each", otherwise))
