@@ -21,9 +21,10 @@ from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.ceilings import OTHER_PEOPLE, OWN_REPEATS
 from neuroalign.evaluation.floors import SIGNAL_BLIND, UNTRAINED
 from neuroalign.evaluation.items import select_test_items
+from neuroalign.evaluation.normalised import normalise_conversion
 from neuroalign.evaluation.protocols import load_protocol
 from neuroalign.evaluation.scores import Score, read_scores
-from neuroalign.evaluation.tasks import normalise_conversion, score_retrieval
+from neuroalign.evaluation.tasks import score_retrieval
 from neuroalign.recordings import Recordings
 from neuroalign.retrieval import Embeddings
 

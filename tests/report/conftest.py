@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from neuroalign.evaluation.normalised import normalise_conversion
 from neuroalign.evaluation.scores import write_scores
-from neuroalign.evaluation.tasks import normalise_conversion, score_retrieval
+from neuroalign.evaluation.tasks import score_retrieval
 from neuroalign.recipe import Recipe, dump_recipe, make_recipe
 from neuroalign.recordings import Recordings
 from neuroalign.retrieval import Embeddings

@@ -21,12 +21,13 @@ from neuroalign.evaluation.asked import Asked, Metric
 from neuroalign.evaluation.attainable import Ceiling
 from neuroalign.evaluation.bootstrap import Interval
 from neuroalign.evaluation.correction import corrected
+from neuroalign.evaluation.normalised import normalise_conversion
 from neuroalign.evaluation.pairs import Cosines
 from neuroalign.evaluation.per_query import QueryValues, compare, ratio_interval
 from neuroalign.evaluation.protocols import Protocol, load_protocol
 from neuroalign.evaluation.scores import Score
 from neuroalign.evaluation.significance import difference_p_value
-from neuroalign.evaluation.tasks import normalise_conversion, score_retrieval, values_by_person
+from neuroalign.evaluation.tasks import score_retrieval, values_by_person
 from neuroalign.progress import bar
 
 
