@@ -391,7 +391,7 @@ def test_rates_that_differ_need_resampling(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"subjects": ["09"]}, "no subject.s. 09; there are 01, 02, 03, 04, 05"),
-        ({"task": "music"}, "no eeg recordings of the task 'music'"),
+        ({"task": "music"}, "no eeg or meg recordings of the task 'music'"),
         ({"datatype": "meg"}, "no meg recordings"),
         ({"datatype": "ecog"}, "must be 'eeg' or 'meg', got 'ecog'"),
         ({"datatype": "meg", "reject_uv": 100.0}, "microvolts"),

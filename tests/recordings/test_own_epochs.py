@@ -72,7 +72,7 @@ def test_the_command_takes_files_or_their_folder(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = miniature[0]
-    command = ["prepare", "epochs", "--modality", "meg"]
+    command = ["prepare", "epochs"]  # of what is there, as the doctor
     assert neuroalign(*command, folder, "--out", tmp_path / "folder", "--jobs", "2") == 0
     assert listing(tmp_path / "folder") == listing(recordings.path)
     files = [f"{s}={folder / f'{s}_{n}-epo.fif'}" for s in ("ann", "bob") for n in (1, 2)]

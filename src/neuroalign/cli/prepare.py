@@ -34,7 +34,9 @@ prepare = typer.Typer(no_args_is_help=True, help="Turn recordings of a lab into 
 def prepare_bids_command(
     root: Annotated[Path, typer.Argument(help="A BIDS folder.")],
     out: Out,
-    datatype: Annotated[Continuous, typer.Option()] = Continuous.eeg,
+    datatype: Annotated[
+        Continuous | None, typer.Option(help="Otherwise what is there, EEG before MEG.")
+    ] = None,
     task: Annotated[str | None, typer.Option(help="Only this task.")] = None,
     subjects: Annotated[str | None, typer.Option(help="Only these people: 01,02.")] = None,
     tmin: Annotated[float | None, typer.Option(help="Start of an epoch, seconds.")] = None,
@@ -73,7 +75,7 @@ def prepare_bids_command(
     recordings = prepare_bids(
         root,
         out,
-        datatype=datatype.value,
+        datatype=None if datatype is None else datatype.value,
         task=task,
         subjects=listed(subjects),
         tmin=tmin,
@@ -168,7 +170,9 @@ def prepare_epochs_command(
         typer.Argument(help="SUBJECT=FILE-epo.fif, in the order of recording; or a folder."),
     ],
     out: Out,
-    modality: Annotated[Continuous, typer.Option()] = Continuous.eeg,
+    modality: Annotated[
+        Continuous | None, typer.Option(help="Otherwise what is there, MEG before EEG.")
+    ] = None,
     label_column: Annotated[str, typer.Option(help="Metadata column of the class.")] = "label",
     stimulus_column: Annotated[
         str, typer.Option(help="Metadata column of the picture.")
@@ -189,7 +193,7 @@ def prepare_epochs_command(
     recordings = prepare_epochs(
         Path(files[0]) if len(files) == 1 and Path(files[0]).is_dir() else by_person(files),
         out,
-        modality=modality.value,
+        modality=None if modality is None else modality.value,
         label_column=label_column,
         stimulus_column=stimulus_column,
         split_column=split_column,

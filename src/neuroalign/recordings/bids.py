@@ -19,7 +19,7 @@ def prepare_bids(
     root: str | Path,
     out: str | Path,
     *,
-    datatype: Literal["eeg", "meg"] = "eeg",
+    datatype: Literal["eeg", "meg"] | None = None,
     task: str | None = None,
     subjects: Sequence[str] | None = None,
     tmin: float | None = None,
@@ -56,7 +56,8 @@ def prepare_bids(
         The BIDS folder.
     out : Path
         The recordings folder to make.
-    datatype : {"eeg", "meg"}
+    datatype : {"eeg", "meg"}, optional
+        None: what is there; EEG where there are both.
     task : str, optional
         Only this task.
     subjects : sequence of str, optional
@@ -102,7 +103,7 @@ def prepare_bids(
         Nothing is found, a file cannot be read, recordings disagree about their sampling rate, or
         no usable trials are left.
     """
-    if datatype not in UNITS:
+    if datatype is not None and datatype not in UNITS:
         raise NeuroalignError(f"`datatype` must be 'eeg' or 'meg', got {datatype!r}.")
     options = BidsOptions(
         datatype=datatype,

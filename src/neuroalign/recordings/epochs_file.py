@@ -20,7 +20,7 @@ def prepare_epochs(
     paths: Mapping[str, Sequence[str | Path]] | str | Path,
     out: str | Path,
     *,
-    modality: Literal["eeg", "meg"] = "eeg",
+    modality: Literal["eeg", "meg"] | None = None,
     label_column: str = "label",
     stimulus_column: str = "stimulus",
     split_column: str = "split",
@@ -44,7 +44,8 @@ def prepare_epochs(
         looked for, in the order of their names. Each file has metadata (one row an epoch); where
         it has none, the names of the events serve as classes.
     out : Path
-    modality : {"eeg", "meg"}
+    modality : {"eeg", "meg"}, optional
+        Which channels to read. None: what is there; MEG where a file has both.
     label_column, stimulus_column, split_column : str
         Columns of the metadata; each may be absent. Where `split_column` is present in all files
         (train or test), it decides; otherwise whole files are held out by `test_runs`.
@@ -56,7 +57,7 @@ def prepare_epochs(
     NeuroalignError
         A file is missing or unreadable, files differ in channels or times, or no trials are left.
     """
-    if modality not in UNITS:
+    if modality is not None and modality not in UNITS:
         raise NeuroalignError(f"`modality` must be 'eeg' or 'meg', got {modality!r}.")
     files: tuple[tuple[str, str], ...] = ()
     if isinstance(paths, (str, Path)):
