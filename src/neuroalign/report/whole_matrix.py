@@ -47,10 +47,11 @@ def draw_matrix(matrix: TaskMatrix) -> Figure:
 
 
 def _levels(cell: Cell) -> str:
-    """Return chance, floors and ceiling of a cell, a line each."""
+    """Return chance (with the p-value corrected over cells), floors and ceiling, a line each."""
     own, *others = cell.scores
     floors = [f"{s.value:.2f}" for m in (SIGNAL_BLIND, UNTRAINED) for s in others if s.model == m]
-    lines = [f"chance {own.chance:.2f}"]
+    p = "" if own.p_corrected is None else f", p {p_text(own.p_corrected)}"
+    lines = [f"chance {own.chance:.2f}{p}"]
     lines += [f"floors {' and '.join(floors)}"] if floors else []
     lines += [] if own.ceiling is None else [f"ceiling {own.ceiling:.2f}"]
     return "\n".join(lines)
