@@ -31,7 +31,6 @@ from neuroalign.assess.ceilings import Agreement, load_agreement, save_agreement
 from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.scores import Score, read_scores, write_scores
 from neuroalign.files import atomic_file, write_json
-from neuroalign.models.space import encoder_of
 from neuroalign.recordings.schema import Modality
 from neuroalign.retrieval.embeddings import Embeddings, concatenate
 
@@ -232,8 +231,6 @@ def _check_spaces(
     """Refuse embeddings that no distance connects: of another encoder, or another space of it."""
     found = {"judge": (judge.space, encoder)}
     for model in models:
-        of_encoder = encoder_of(model.pictures.space)
-        found[f"{model.name}: pictures"] = (of_encoder, encoder)
         beside = {f"{m}, {s}": e for m, sets in model.items.items() for s, e in sets.items()}
         if model.classes is not None:
             beside["classes"] = model.classes
