@@ -548,7 +548,7 @@ def test_a_protocol_of_ones_own_is_a_file_of_the_same_form(tmp_path: Path) -> No
     [
         ({"version": 2}, "a protocol of that name ships"),
         ({"name": "things-fmri-100-way"}, "a protocol of that name ships"),
-        ({"name": "ours", "galery": {}}, r"galery: Extra inputs are not permitted"),
+        ({"name": "ours", "galery": {}}, r"galery: .*did you mean `gallery`\?"),
         ({"name": "ours", "metrics": ["top3"]}, r"metrics.0: Input should be 'top1', "),
         ({"name": "ours", "metrics": ["k_way"]}, "need each other"),
         ({"name": "ours", "candidates": {"k": 50}}, "need each other"),

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.asked import Asked, Metric
+from neuroalign.faults import faults
 from neuroalign.recordings.schema import Modality
 
 T = TypeVar("T")
@@ -324,8 +325,5 @@ def _validated(content: dict[str, Any], where: str) -> Protocol:
     try:
         return Protocol.model_validate(content)
     except ValidationError as error:
-        lines = [
-            f"  {'.'.join(map(str, e['loc'])) or 'protocol'}: {e['msg']} (got {e['input']!r:.80})"
-            for e in error.errors()
-        ]
-        raise NeuroalignError(f"{where} is not a valid protocol:\n" + "\n".join(lines)) from error
+        lines = "\n  ".join(faults(error, Protocol))
+        raise NeuroalignError(f"{where} is not a valid protocol:\n  {lines}") from error
