@@ -48,8 +48,7 @@ def copies(thumbnails: _Vectors, left: _Rows, right: _Rows, mirrored: bool = Fal
     """
     used = np.union1d(left, right)
     fine = thumbnails[used]
-    level = fine.mean(axis=1, keepdims=True)
-    telling = np.sqrt(((fine - level) ** 2).mean(axis=1)) > _FLAT * level[:, 0]
+    telling = fine.std(axis=1) > _FLAT * fine.mean(axis=1)
     fine = _unit(fine)
     common = fine[telling].mean(axis=0) if telling.sum() > 2 else np.zeros(SIDE**2, np.float32)
     a = np.searchsorted(used, left)
