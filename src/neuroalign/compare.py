@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from neuroalign.assess.audited import known_audit, rules_under
@@ -237,13 +236,7 @@ def _difference(
         protocol=protocol.label,
         p=difference_p_value(mine, other, n_permutations=n_permutations, seed=stored.seed),
     )
-    return Difference(_mean(mine), _mean(other), score)
-
-
-def _mean(values: QueryValues) -> float:
-    if values.level is not None:
-        return float(np.median(values.values))
-    return float(np.average(values.values, weights=values.weights))
+    return Difference(mine.value(), other.value(), score)
 
 
 def _matched(ours: Embeddings, theirs: Embeddings, what: str, names: tuple[str, str]) -> Embeddings:

@@ -213,9 +213,9 @@ def test_the_median_rank_of_chance_is_that_of_shuffled_galleries(sizes: list[int
     cumulated = np.cumsum(exact) / len(sizes)
     low = int(np.argmax(cumulated >= 0.5 - 1e-9)) + 1
     high = int(np.argmax(cumulated > 0.5 + 1e-9)) + 1
-    assert chance_median_rank((queries, gallery)) == (low + high) / 2
+    assert chance_median_rank(queries, gallery) == (low + high) / 2
     if set(sizes) == {1}:
-        assert chance_median_rank((queries, gallery)) == (n + 1) / 2
+        assert chance_median_rank(queries, gallery) == (n + 1) / 2
 
 
 def near_duplicates(seed: int, n: int, dims: int) -> npt.NDArray[np.float32]:

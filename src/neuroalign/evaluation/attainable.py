@@ -10,7 +10,6 @@ import numpy as np
 from neuroalign.evaluation.bootstrap import Interval, share_interval, share_of_intervals
 from neuroalign.evaluation.per_query import QueryValues
 from neuroalign.evaluation.scores import Score
-from neuroalign.evaluation.spread import Sample
 
 #: How much chance levels of the same question may differ: 199 candidates instead of 200.
 _LEVEL = 0.02
@@ -67,15 +66,13 @@ def beside_ceiling(
         best = ceiling.by_person.get(score.subject, {}).get(values.metric)
         if best is None or not _beside(score, best, mirrored=ceiling.mirrored):
             return score
-        level = np.median(best.values) if best.level is not None else None
-        level = np.average(best.values, weights=best.weights) if level is None else level
-        score = replace(score, ceiling=float(level), ceiling_name=ceiling.name)
+        score = replace(score, ceiling=best.value(), ceiling_name=ceiling.name)
         if values.level is not None:
             return score  # a rank is no share of anything
         together = ceiling.paired and values.gallery is None and best.gallery is None
         if together and all(np.ptp(v.values) > 0 for v in (values, best)):
             share = share_interval(
-                _sample(values), _sample(best), score.chance, n_boot=n_boot, seed=seed
+                values.sample(), best.sample(), score.chance, n_boot=n_boot, seed=seed
             )
         else:
             theirs_alone = best.interval(n_boot=n_boot, seed=seed)
@@ -115,10 +112,6 @@ def _beside(score: Score, best: QueryValues, *, mirrored: bool) -> bool:
 def _same(score: Score, chance: float, note: str) -> bool:
     by_class = ["over classes" in n for n in (score.note, note)]
     return by_class[0] == by_class[1] and abs(score.chance - chance) <= _LEVEL * score.chance
-
-
-def _sample(values: QueryValues) -> Sample:
-    return Sample(values.values, values.clusters, values.people, values.weights)
 
 
 def _interval(score: Score) -> Interval:

@@ -47,6 +47,7 @@ def bootstrap_interval(
     *,
     people: npt.ArrayLike | None = None,
     weights: npt.ArrayLike | None = None,
+    strata: npt.ArrayLike | None = None,
     n_boot: int = 1000,
     level: float = 0.95,
     bounds: tuple[float, float] = (0.0, 1.0),
@@ -67,7 +68,7 @@ def bootstrap_interval(
 
     Parameters
     ----------
-    values, clusters, people, weights
+    values, clusters, people, weights, strata
         See `Sample`. One person alone says nothing of others: people are fixed then.
     n_boot : int
         Number of bootstrap draws.
@@ -87,7 +88,7 @@ def bootstrap_interval(
     NeuroalignError
         There are no values, one is not finite, or lengths differ.
     """
-    spread = spread_of([Sample(values, clusters, people, weights)], n_boot, seed)
+    spread = spread_of([Sample(values, clusters, people, weights, strata)], n_boot, seed)
     value, variance = float(spread.means[0]), float(spread.squared_margin(level)[0, 0])
     bottom, width = bounds[0], bounds[1] - bounds[0]
     if spread.hits and bounds == (0.0, 1.0):
@@ -117,6 +118,7 @@ def paired_difference(
     *,
     people: npt.ArrayLike | None = None,
     weights: npt.ArrayLike | None = None,
+    strata: npt.ArrayLike | None = None,
     n_boot: int = 1000,
     level: float = 0.95,
     seed: int = 0,
@@ -130,7 +132,7 @@ def paired_difference(
     ----------
     ours, theirs : array of shape (n_queries,)
         Values of one metric in 0..1 for the same queries in the same order.
-    clusters, people, weights, n_boot, level, seed
+    clusters, people, weights, strata, n_boot, level, seed
         As in `bootstrap_interval`.
 
     Returns
@@ -152,6 +154,7 @@ def paired_difference(
         clusters,
         people=people,
         weights=weights,
+        strata=strata,
         n_boot=n_boot,
         level=level,
         bounds=(-1.0, 1.0),

@@ -35,29 +35,21 @@ def chance_top_k(query_ids: Ids, gallery_ids: Ids, k: int) -> Values:
     return np.where(right.n_right > 0, right.tied_ranks().top_k(k), 0.0)
 
 
-def chance_median_rank(*retrievals: tuple[Ids, Ids]) -> float:
+def chance_median_rank(query_ids: Ids, gallery_ids: Ids) -> float:
     """Return the median, over queries and orders of the gallery, of the best right rank.
 
     With one right candidate each, (n + 1) / 2.
-
-    Parameters
-    ----------
-    *retrievals : pair of ndarray
-        The identities of queries and candidates: of one retrieval, or of several whose ranks have
-        one median (each person's gallery).
     """
-    within = np.zeros(max(len(gallery) for _, gallery in retrievals))
-    total = 0
-    for query_ids, gallery_ids in retrievals:
-        right = RightCandidates(query_ids, gallery_ids)
-        number, queries = np.unique(right.n_right[right.usable], return_counts=True)
-        rank = np.arange(1, len(within) + 1)
-        for n_right, weight in zip(number, queries, strict=True):
-            # The chance that none of the first `rank` is right: one place after another.
-            left = np.maximum(len(gallery_ids) - rank + 1, 1)
-            within += weight * (1 - np.cumprod(np.clip(1 - n_right / left, 0, 1)))
-            total += weight
-    within /= total
+    n = len(gallery_ids)
+    right = RightCandidates(query_ids, gallery_ids)
+    within = np.zeros(n)
+    for n_right, queries in zip(
+        *np.unique(right.n_right[right.usable], return_counts=True), strict=True
+    ):
+        # The chance that none of the first ones is right: one place after another.
+        left = np.arange(n, 0, -1)
+        within += queries * (1 - np.cumprod(np.clip(1 - n_right / left, 0, 1)))
+    within /= right.usable.sum()
     low, high = (int(np.argmax(within >= 0.5 + e)) + 1 for e in (-1e-9, 1e-9))
     return float(low + high) / 2
 

@@ -88,7 +88,9 @@ def confirm_chance(
         if each.level is not None:
             clear = ~shuffle.tied[np.searchsorted(rows, each.positions)]
             ranks = np.stack(orders)[:, clear]
-            _confirm_median(metric, each.level, ranks, where, sampled=len(rows) < len(queries))
+            levels = np.full(len(clear), each.level) if each.strata is None else each.chance
+            sampled = len(rows) < len(queries)
+            _confirm_median(metric, levels[clear], ranks, where, sampled=sampled)
             continue
         means = np.average(np.stack(orders), axis=1, weights=each.weights)
         level = each.mean_chance()
@@ -125,8 +127,10 @@ def confirm_mean(
         )
 
 
-def _confirm_median(metric: str, level: float, ranks: Values, where: str, *, sampled: bool) -> None:
-    """Refuse a median that more than half of the ranks, of shape (orders, queries), are beyond."""
+def _confirm_median(
+    metric: str, level: Values, ranks: Values, where: str, *, sampled: bool
+) -> None:
+    """Refuse medians, one a query, that more than half of ranks (orders, queries) are beyond."""
     if ranks.shape[1] == 0:
         return  # every query has tied scores, whose ranks are means over their orders
     for beyond in (ranks < level, ranks > level):
@@ -135,7 +139,7 @@ def _confirm_median(metric: str, level: float, ranks: Values, where: str, *, sam
             error = np.hypot(error, np.std(beyond.mean(axis=0)) / np.sqrt(beyond.shape[1]))
         if beyond.mean() > 0.5 + max(STANDARD_ERRORS * float(error), TOLERANCE):
             raise NeuroalignError(
-                f"{where}: the chance level of {metric} is computed as {level:.4f}, but in "
+                f"{where}: the chance level of {metric} is computed as {level.mean():.4f}, but in "
                 f"{ORDERS} shuffled galleries {beyond.mean():.0%} of the ranks lie on one side of "
                 f"it (standard error {error:.3f}), and their median is {np.median(ranks):.4f}. "
                 f"{_WRONG}"

@@ -19,6 +19,8 @@ def median_interval(
     clusters: npt.NDArray[Any],
     *,
     minus: npt.NDArray[np.float64] | None = None,
+    strata: npt.NDArray[Any] | None = None,
+    weights: npt.NDArray[np.float64] | None = None,
     n_boot: int = 1000,
     level: float = 0.95,
     seed: int = 0,
@@ -36,6 +38,9 @@ def median_interval(
         The unit that is drawn again.
     minus : ndarray of shape (n_queries,), optional
         Another model's values: the median of `values` less that of these, drawn together.
+    strata, weights : ndarray of shape (n_queries,), optional
+        The mean of the medians of parts (people), each with the share of its weights; see
+        `spread.Sample`.
     n_boot, level, seed
         As in `bootstrap_interval`.
 
@@ -44,10 +49,17 @@ def median_interval(
     Interval
     """
     names, code = np.unique(clusters, return_inverse=True)
-    sides = [np.asarray(v, np.float64) for v in (values, minus) if v is not None]
-    value = _difference([np.array([np.median(v)]) for v in sides])[0]
+    _, part = np.unique(np.zeros(len(code)) if strata is None else strata, return_inverse=True)
+    shares = np.bincount(part, weights) / (len(code) if weights is None else weights.sum())
+    parts = []
+    for number in range(len(shares)):
+        here = np.flatnonzero(part == number)
+        sides = [np.asarray(v, np.float64)[here] for v in (values, minus) if v is not None]
+        orders = [np.argsort(v, kind="stable") for v in sides]
+        parts.append([(v[o], code[here][o]) for v, o in zip(sides, orders, strict=True)])
+    medians = [_difference([np.array([np.median(v)]) for v, _ in sides]) for sides in parts]
+    value = (shares @ np.stack(medians))[0]
     rng = np.random.default_rng(seed)
-    orders = [np.argsort(v, kind="stable") for v in sides]
     step = max(1, _DRAWS // len(code))
     drawn = []
     for start in range(0, n_boot, step):
@@ -56,11 +68,9 @@ def median_interval(
             rng.integers(0, len(names), (rows, len(names))) + len(names) * np.arange(rows)[:, None]
         )
         counts = np.bincount(chosen.ravel(), minlength=rows * len(names)).reshape(rows, -1)
-        drawn.append(
-            _difference(
-                [_medians(v[o], counts[:, code[o]]) for v, o in zip(sides, orders, strict=True)]
-            )
-        )
+        medians = [_difference([_medians(v, counts[:, c]) for v, c in sides]) for sides in parts]
+        there = np.stack([counts[:, sides[0][1]].any(axis=1) for sides in parts]) * shares[:, None]
+        drawn.append((there * np.stack(medians)).sum(axis=0) / there.sum(axis=0))
     n, tail = len(names), (1 - level) / 2
     if len(code) > n > 1:
         tail = float(norm.cdf(np.sqrt(n / (n - 1)) * student.ppf(tail, n - 1)))

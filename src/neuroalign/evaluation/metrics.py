@@ -232,11 +232,30 @@ def nearest_class(scores: Scores, gallery_ids: Ids) -> Positions:
     return best
 
 
-def balanced_weights(query_ids: Ids) -> Values:
-    """Return weights that make the weighted mean over queries the mean over classes.
+def balanced_weights(*levels: Ids) -> Values:
+    """Return weights that make the weighted mean over queries the mean over groups of them.
 
-    The weighted mean of `class_accuracy` is the balanced accuracy.
+    Of one level, the classes: the weighted mean of `class_accuracy` is the balanced accuracy. Of
+    several: the mean over the groups of the first of the mean over those of the second within, and
+    so on.
+
+    Parameters
+    ----------
+    *levels : ndarray of shape (n_queries,)
+        Which group each query is in.
+
+    Returns
+    -------
+    ndarray of shape (n_queries,)
     """
-    _, code = np.unique(query_ids, return_inverse=True)
-    weights: Values = 1.0 / np.bincount(code)[code]
-    return weights
+    first, *inner = levels
+    _, group = np.unique(first, return_inverse=True)
+    weights: Values = np.ones(len(group))
+    for level in inner:
+        _, code = np.unique(level, return_inverse=True)
+        _, start, cell = np.unique(
+            group * (code.max() + 1) + code, return_index=True, return_inverse=True
+        )
+        weights /= np.bincount(group[start])[group]
+        group = cell
+    return weights / np.bincount(group)[group]

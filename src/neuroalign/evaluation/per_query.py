@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,10 +27,14 @@ _DIFFERENCE = (-1.0, 1.0)
 
 @dataclass(frozen=True, eq=False)
 class GalleryValues:
-    """What each candidate contributes to a score (see `GalleryInfluence`), and its cluster."""
+    """What each candidate contributes to a score (see `GalleryInfluence`), and its cluster.
+
+    `strata` are the galleries whose means count alike, if these are several.
+    """
 
     values: Values
     clusters: npt.NDArray[Any]
+    strata: Codes | None = None
 
     def interval(
         self, *, n_boot: int, seed: int, bounds: tuple[float, float] = (0.0, 1.0)
@@ -38,7 +42,15 @@ class GalleryValues:
         """Return the interval that drawing candidates again gives; `bounds` are the score's."""
         # What a candidate contributes is a sum of many terms: equal but for its last digits.
         values = np.round(self.values, 12)
-        return bootstrap_interval(values, self.clusters, n_boot=n_boot, bounds=bounds, seed=seed)
+        return bootstrap_interval(
+            values,
+            self.clusters,
+            weights=None if self.strata is None else balanced_weights(self.strata),
+            strata=self.strata,
+            n_boot=n_boot,
+            bounds=bounds,
+            seed=seed,
+        )
 
 
 def widened(one: Interval, other: Interval) -> Interval:
@@ -58,7 +70,8 @@ class QueryValues:
     positions : ndarray of shape (n,), int
         Which queries have a value: a query without a right candidate has none.
     values, chance : ndarray of shape (n,)
-        Each query's value, and its expectation under a random retrieval.
+        Each query's value, and its expectation under a random retrieval; of medians of several
+        people, that of the person's.
     clusters : ndarray of shape (n,)
         The unit that the bootstrap draws again.
     n_gallery : int
@@ -71,6 +84,9 @@ class QueryValues:
         The score is the median over queries, and this its chance level; else it is the mean.
     gallery : GalleryValues, optional
         What each candidate contributes, where the candidates were sampled too.
+    strata : ndarray of shape (n, n_levels), int, optional
+        People who count alike, however many queries each has: whose query it is, in whose gallery.
+        The score is the mean of their means (or medians).
     """
 
     metric: str
@@ -84,11 +100,35 @@ class QueryValues:
     gallery: GalleryValues | None = None
     people: npt.NDArray[Any] | None = None
     level: float | None = None
+    strata: Codes | None = None
 
     @property
     def weights(self) -> Values:
         """The weight of each query in the mean."""
-        return np.ones(len(self.values)) if self.balance is None else balanced_weights(self.balance)
+        levels = [] if self.strata is None else list(self.strata.T)
+        levels += [] if self.balance is None else [self.balance]
+        return balanced_weights(*levels) if levels else np.ones(len(self.values))
+
+    @property
+    def cells(self) -> Codes | None:
+        """The strata of all levels as one number, (n,)."""
+        if self.strata is None:
+            return None
+        return np.unique(self.strata, axis=0, return_inverse=True)[1].reshape(-1)
+
+    def sample(self) -> Sample:
+        """Return the values as a sample to draw from."""
+        return Sample(self.values, self.clusters, self.people, self.weights, self.cells)
+
+    def value(self) -> float:
+        """Return the mean (or median)."""
+        weights = self.weights
+        if self.level is None:
+            return float(np.average(self.values, weights=weights))
+        cells = np.zeros(len(weights), np.int64) if self.cells is None else self.cells
+        parts = [cells == c for c in np.unique(cells)]
+        medians = [np.median(self.values[p]) for p in parts]
+        return float(np.average(medians, weights=[weights[p].sum() for p in parts]))
 
     def interval(self, *, n_boot: int = 1000, seed: int = 0) -> Interval:
         """Return the mean (or median) with its 95 % cluster-bootstrap interval.
@@ -97,12 +137,20 @@ class QueryValues:
         independent samples.
         """
         if self.level is not None:
-            return median_interval(self.values, self.clusters, n_boot=n_boot, seed=seed)
+            return median_interval(
+                self.values,
+                self.clusters,
+                strata=self.cells,
+                weights=self.weights,
+                n_boot=n_boot,
+                seed=seed,
+            )
         over_queries = bootstrap_interval(
             self.values,
             self.clusters,
             people=self.people,
             weights=self.weights,
+            strata=self.cells,
             n_boot=n_boot,
             seed=seed,
         )
@@ -112,7 +160,7 @@ class QueryValues:
 
     def mean_chance(self) -> float:
         """Return the chance level of the mean (or median)."""
-        if self.level is not None:
+        if self.level is not None and self.strata is None:
             return self.level
         return float(np.average(self.chance, weights=self.weights))
 
@@ -127,6 +175,7 @@ class QueryValues:
             clusters=self.clusters[keep],
             balance=None if self.balance is None else self.balance[keep],
             people=None if self.people is None else self.people[keep],
+            strata=None if self.strata is None else self.strata[keep],
         )
 
 
@@ -147,7 +196,13 @@ def compare(
         )
     if ours.level is not None:
         return median_interval(
-            ours.values, ours.clusters, minus=theirs.values, n_boot=n_boot, seed=seed
+            ours.values,
+            ours.clusters,
+            minus=theirs.values,
+            strata=ours.cells,
+            weights=ours.weights,
+            n_boot=n_boot,
+            seed=seed,
         )
     difference = paired_difference(
         ours.values,
@@ -155,13 +210,14 @@ def compare(
         ours.clusters,
         people=ours.people,
         weights=ours.weights,
+        strata=ours.cells,
         n_boot=n_boot,
         seed=seed,
     )
     if ours.gallery is None or theirs.gallery is None:
         return difference
     mine, other = ours.gallery, theirs.gallery
-    gallery = GalleryValues(mine.values - other.values, mine.clusters)
+    gallery = GalleryValues(mine.values - other.values, mine.clusters, mine.strata)
     return widened(difference, gallery.interval(n_boot=n_boot, seed=seed, bounds=_DIFFERENCE))
 
 
@@ -184,11 +240,12 @@ def ratio_interval(
     who = [None if s.people is None else sorted(set(s.people.tolist())) for s in sides]
     if who[0] != who[1]:
         return None
-    top, bottom = (Sample(s.values, s.clusters, s.people, s.weights) for s in sides)
-    return share_interval(top, bottom, 0.0, n_boot=n_boot, seed=seed)
+    return share_interval(ours.sample(), base.sample(), 0.0, n_boot=n_boot, seed=seed)
 
 
-def joined(parts: Mapping[str, QueryValues], n_queries: int, *, by_person: bool) -> QueryValues:
+def joined(
+    parts: Mapping[str, QueryValues], n_queries: int, *, by_person: bool, apart: bool = False
+) -> QueryValues:
     """Put the values of several galleries, one a person, one after the other.
 
     Parameters
@@ -199,6 +256,8 @@ def joined(parts: Mapping[str, QueryValues], n_queries: int, *, by_person: bool)
         How many queries there are; the positions of the second person's values start there.
     by_person : bool
         Whether the people whose galleries these are, are a second level of chance.
+    apart : bool
+        Whether each of them counts alike, whatever the number of queries with a value there.
     """
     values = list(parts.values())
     first = values[0]
@@ -217,9 +276,16 @@ def joined(parts: Mapping[str, QueryValues], n_queries: int, *, by_person: bool)
         gallery=GalleryValues(
             np.concatenate([g.values for g in galleries]),
             np.concatenate([g.clusters for g in galleries]),
+            _numbered([g.values for g in galleries]) if apart else None,
         )
         if galleries
         else None,
         people=np.concatenate(people) if by_person or first.people is not None else None,
         level=None if first.level is None else float(np.mean([v.level for v in values])),
+        strata=_numbered(positions)[:, None] if apart else None,
     )
+
+
+def _numbered(parts: Sequence[npt.NDArray[Any]]) -> Codes:
+    """Return the number of the part that each of all values is in."""
+    return np.repeat(np.arange(len(parts)), [len(p) for p in parts])

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from neuroalign.evaluation.own_galleries import own_galleries, part_of
+from neuroalign.evaluation.own_galleries import askers, own_galleries, part_of
 from neuroalign.evaluation.pairs import PairScores
 from neuroalign.evaluation.per_query import QueryValues
 from neuroalign.evaluation.permutation import p_value, paired_p_value
 from neuroalign.evaluation.queries import Asked
+from neuroalign.evaluation.ranks import Values
 from neuroalign.evaluation.shuffled import shuffled_scores
-from neuroalign.evaluation.spread import Sample
 from neuroalign.evaluation.tally import Tally
 from neuroalign.retrieval.embeddings import Embeddings
 
@@ -61,37 +62,57 @@ def p_values_by_person(
         everyone=gallery,
     )
     everybody = np.ones(len(queries), bool)
-    whose = queries["subject"].astype(object).map(str).to_numpy(object)
+    whose = askers(queries)
     asking = bool(queries["subject"].notna().any())
     people = [s for s in values if s != "all"]
-    groups = {"all": everybody} | ({s: whose == s for s in people} if asking else {})
     own = own_galleries(gallery)
-    tallies: dict[tuple[str, str], Tally] = {}
-    if not separate or not own:
-        tallies = run(scores, queries, gallery, values["all"], groups)
-        if not asking:
-            for person in people:
-                chosen = own[person]
-                tallies |= run(
-                    scores.among(chosen),
-                    queries,
-                    gallery.iloc[chosen].reset_index(drop=True),
-                    values[person],
-                    {person: everybody},
-                )
-        return _p_values(tallies)
-    parts = {
-        m: [part_of(v, i, len(queries)) for i in range(len(own))] for m, v in values["all"].items()
-    }
-    alike = {m: _in_which(part, len(queries)) for m, part in parts.items()}
+    if separate and (own or asking):
+        each = {s: whose == s for s in np.unique(whose)} if asking else {"all": everybody}
+        return _of_people_apart(run, scores, queries, gallery, values["all"], each, own)
+    groups = {"all": everybody} | ({s: whose == s for s in people} if asking else {})
+    tallies = run(scores, queries, gallery, values["all"], groups)
+    if not asking:
+        for person in people:
+            chosen = own[person]
+            tallies |= run(
+                scores.among(chosen),
+                queries,
+                gallery.iloc[chosen].reset_index(drop=True),
+                values[person],
+                {person: everybody},
+            )
+    return _p_values({key: tally.scores() for key, tally in tallies.items()})
+
+
+def _of_people_apart(
+    run: Callable[..., dict[tuple[str, str], Tally]],
+    scores: PairScores,
+    queries: pd.DataFrame,
+    gallery: pd.DataFrame,
+    values: Mapping[str, QueryValues],
+    groups: Masks,
+    own: Mapping[str, npt.NDArray[np.int64]],
+) -> dict[tuple[str, str], float]:
+    """Return the p-values where "all" is the mean over people, under the same labellings."""
+    drawn: dict[tuple[str, str], list[Values]] = {}
+    if not own:
+        tallies = run(scores, queries, gallery, values, groups)
+        drawn = {key: [tally.scores()] for key, tally in tallies.items()}
+    parts = {m: [part_of(v, i, len(queries)) for i in range(len(own))] for m, v in values.items()}
+    same = {m: _in_which(part, len(queries)) for m, part in parts.items()}
     for number, (person, chosen) in enumerate(own.items()):
-        mine = dict(groups) if asking else {"all": everybody, person: everybody}
         table = gallery.iloc[chosen].reset_index(drop=True)
         found = {m: part[number] for m, part in parts.items()}
-        here = run(scores.among(chosen), queries, table, found, mine, alike=alike)
-        for key, tally in here.items():
-            tallies[key] = tallies[key].joined(tally) if key in tallies else tally
-    return _p_values(tallies)
+        here = run(scores.among(chosen), queries, table, found, groups, alike=same)
+        for (group, metric), tally in here.items():
+            name = person if group == "all" else group
+            drawn.setdefault((name, metric), []).append(tally.scores())
+    people = {key: np.mean(null, axis=0) for key, null in drawn.items()}
+    all_people = {
+        ("all", m): np.mean([null for (_, metric), null in people.items() if metric == m], axis=0)
+        for _, m in people
+    }
+    return _p_values(all_people | people)
 
 
 def difference_p_value(
@@ -100,12 +121,12 @@ def difference_p_value(
     """Return the two-sided p-value of a paired difference; None for a median, which has none."""
     if ours.level is not None:
         return None
-    sample = Sample(ours.values - theirs.values, ours.clusters, weights=ours.weights)  # noqa: PD011
+    sample = replace(ours.sample(), values=ours.values - theirs.values)  # noqa: PD011
     return paired_p_value(sample, n_permutations=n_permutations, seed=seed)
 
 
-def _p_values(tallies: Mapping[tuple[str, str], Tally]) -> dict[tuple[str, str], float]:
-    drawn = {key: tally.scores() for key, tally in tallies.items()}
+def _p_values(drawn: Mapping[tuple[str, str], Values]) -> dict[tuple[str, str], float]:
+    """Return how often shuffled labels score as well as the true ones, which come first."""
     return {key: p_value(null[1:], float(null[0])) for key, null in drawn.items()}
 
 

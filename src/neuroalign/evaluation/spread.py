@@ -37,12 +37,16 @@ class Sample:
         Whose query it is, where people are a second level of chance.
     weights : array of shape (n_queries,), optional
         Weights of the mean, positive.
+    strata : array of shape (n_queries,), optional
+        Parts whose shares in the mean (the sums of their weights) are fixed, however many of their
+        queries are drawn: people who count alike.
     """
 
     values: npt.ArrayLike
     clusters: npt.ArrayLike
     people: npt.ArrayLike | None = None
     weights: npt.ArrayLike | None = None
+    strata: npt.ArrayLike | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,32 +114,54 @@ def spread_of(samples: Sequence[Sample], n_boot: int, seed: int) -> Spread:
     names = np.unique(np.concatenate([p[1] for p in parts]))
     people = np.unique(np.concatenate([p[2] for p in parts]))
     n, k, m = len(names), len(parts), len(people)
-    tallies = [_tally(*p, names, people) for p in parts]  # (n, 2 m): weighted sums, weights
+    tallies = [_tally(*p[:4], names, people) for p in parts]  # (n, 2 m): weighted sums, weights
     totals = [t.sum(axis=0) for t in tallies]
+    strata = [_tally(x, c, of, w, names, np.unique(of)) for x, c, _, w, of in parts]
     means = np.array([t[:m].sum() / t[m:].sum() for t in totals])
     zeros = np.zeros((k, k))
     several = m if m > 1 else 0
+    units = min([n] + [_units(s) for s in strata if s.shape[1] > 2])
     if n == 1 or all(np.ptp(x) == 0 for x, *_ in parts):
-        return Spread(means, zeros, zeros, n, several)
-    drawn = np.concatenate(
-        [counts @ np.concatenate(tallies, axis=1) for counts in _counts(n, n_boot, seed)]
-    ).reshape(-1, k, 2, m)
+        return Spread(means, zeros, zeros, units, several)
+    every = np.concatenate([*tallies, *strata], axis=1)
+    drawn = np.concatenate([counts @ every for counts in _counts(n, n_boot, seed)])
+    by_person, *by_stratum = np.split(
+        drawn, np.cumsum([2 * k * m] + [s.shape[1] for s in strata[:-1]]), axis=1
+    )
+    by_person = by_person.reshape(-1, k, 2, m)
     with np.errstate(invalid="ignore"):  # a draw without any picture of a person
-        whole = drawn[:, :, 0].sum(axis=2) / drawn[:, :, 1].sum(axis=2)
-        each = drawn[:, :, 0] / drawn[:, :, 1]
+        whole = np.stack([_whole(d, s) for d, s in zip(by_stratum, strata, strict=True)], axis=1)
+        each = by_person[:, :, 0] / by_person[:, :, 1]
         own = np.stack([t[:m] / t[m:] for t in totals])
-    bessel = n / (n - 1)
+    bessel = units / max(units - 1, 1)
     whole = whole[np.isfinite(whole).all(axis=1)]
     over_clusters = np.cov(whole.T, ddof=0).reshape(k, k) * bessel
     if not several or not np.isfinite(own).all():
         hits = k == 1 and not several and _hits(*tallies[0].T)
-        return Spread(means, over_clusters, zeros, n, several, hits)
+        return Spread(means, over_clusters, zeros, units, several, hits)
     each = each[np.isfinite(each).all(axis=(1, 2))]
     apart = _between(own[None])[0]
     by_pictures = (_between(each).mean(axis=0) - apart) * bessel if len(each) else zeros
     shares = np.array([np.sqrt(((t[m:] / t[m:].sum()) ** 2).sum()) for t in totals])
     alone = _positive(over_clusters - by_pictures * np.outer(shares, shares))
-    return Spread(means, alone, apart * np.outer(shares, shares), n, m)
+    return Spread(means, alone, apart * np.outer(shares, shares), units, m)
+
+
+def _units(tally: Array) -> int:
+    """Return how many clusters of one weight tell as much as these, of weights that differ.
+
+    (sum of weights)^2 / (sum of squared weights), Kish (1965).
+    """
+    weights = tally[:, tally.shape[1] // 2 :].sum(axis=1)
+    return max(1, round(float(weights.sum() ** 2 / (weights**2).sum())))
+
+
+def _whole(drawn: Array, tally: Array) -> Array:
+    """Return the mean over all strata of each draw, (n_draws,); their shares are those of all."""
+    sums, weights = np.split(drawn, 2, axis=1)
+    share = np.where(weights > 0, np.split(tally.sum(axis=0), 2)[1], 0.0)
+    means = np.where(weights > 0, sums / weights, 0.0)
+    return np.asarray((share * means).sum(axis=1) / share.sum(axis=1))
 
 
 def _hits(sums: Array, weights: Array) -> bool:
@@ -204,7 +230,7 @@ def _tally(
 
 def _checked(
     sample: Sample,
-) -> tuple[Array, npt.NDArray[Any], npt.NDArray[Any], Array]:
+) -> tuple[Array, npt.NDArray[Any], npt.NDArray[Any], Array, npt.NDArray[Any]]:
     x = np.asarray(sample.values, np.float64)
     ids: npt.NDArray[Any] = np.asarray(sample.clusters)
     w = np.ones(len(x)) if sample.weights is None else np.asarray(sample.weights, np.float64)
@@ -213,7 +239,10 @@ def _checked(
         if sample.people is None
         else np.asarray(sample.people).astype(str)
     )
-    if not len(x) or len({len(x), len(ids), len(w), len(people)}) > 1:
+    strata: npt.NDArray[Any] = np.zeros(len(x), np.int64)
+    if sample.strata is not None:
+        strata = np.asarray(sample.strata)
+    if not len(x) or len({len(x), len(ids), len(w), len(people), len(strata)}) > 1:
         raise NeuroalignError(
             f"An interval needs a value, a cluster and a weight for each query: got {len(x)} "
             f"values, {len(ids)} clusters, {len(people)} people and {len(w)} weights."
@@ -224,4 +253,4 @@ def _checked(
             f"{int(bad.sum())} of {len(x)} queries have no finite value or no positive weight "
             f"(first: query {int(np.flatnonzero(bad)[0])})."
         )
-    return x, ids, people, w
+    return x, ids, people, w, strata

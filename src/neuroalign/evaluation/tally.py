@@ -27,15 +27,6 @@ class Tally:
     numbers: Values
     ranks: npt.NDArray[np.float32] | None = None
 
-    def joined(self, other: Tally) -> Tally:
-        """Add the queries of another gallery under the same labellings."""
-        ranks = [t.ranks for t in (self, other) if t.ranks is not None]
-        return Tally(
-            self.sums + other.sums,
-            self.numbers + other.numbers,
-            np.concatenate(ranks, axis=1) if ranks else None,
-        )
-
     def scores(self) -> Values:
         """Return the mean over queries, over classes, or minus the median rank: higher is better.
 

@@ -13,14 +13,12 @@ import pandas as pd
 
 from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.attainable import Ceiling, beside_ceiling
-from neuroalign.evaluation.chance import chance_median_rank
 from neuroalign.evaluation.confirmation import confirm_chance
-from neuroalign.evaluation.own_galleries import own_galleries, part_of
+from neuroalign.evaluation.own_galleries import alike, askers, own_galleries, part_of
 from neuroalign.evaluation.pairs import Cosines, Matrix, PairScores
 from neuroalign.evaluation.queries import (
     Asked,
     QueryValues,
-    identity_codes,
     joined,
     query_values,
 )
@@ -206,7 +204,7 @@ def values_by_person(
         `pooled`: "all" alone, in one gallery of everybody's recordings. `both`: each person too, by
         their own queries, or, where the queries are pictures, in a gallery of their own
         recordings. `separate`: recordings are candidates among those of their own person only, and
-        "all" joins these galleries.
+        "all" is the mean over people, each of whom counts alike.
 
     Returns
     -------
@@ -214,9 +212,11 @@ def values_by_person(
     """
 
     def among(chosen: npt.NDArray[np.int64] | None) -> dict[str, QueryValues]:
-        part = scores if chosen is None else scores.among(chosen)
-        table = gallery if chosen is None else gallery.iloc[chosen]
-        return query_values(part, queries, table, pictures, cluster=cluster, asked=asked)
+        if chosen is None:
+            return query_values(scores, queries, gallery, pictures, cluster=cluster, asked=asked)
+        part, table = scores.among(chosen), gallery.iloc[chosen]
+        found = query_values(part, queries, table, pictures, cluster=cluster, asked=asked)
+        return {m: _numbered_among_all(v, chosen) for m, v in found.items()}
 
     galleries = own_galleries(gallery)
     asking = queries["subject"].notna().any()
@@ -226,19 +226,19 @@ def values_by_person(
     if people == "separate" and own:
         by_person = bool(asked and asked.by_person and not asking)
         found = {
-            m: joined({s: v[m] for s, v in own.items()}, len(queries), by_person=by_person)
+            m: joined(
+                {s: v[m] for s, v in own.items()}, len(queries), by_person=by_person, apart=True
+            )
             for m in next(iter(own.values()))
             if all(m in v for v in own.values())
         }
-        if "median_rank" in found:  # of all ranks together, not the mean of each gallery's
-            level = chance_median_rank(
-                *(_pictures(queries, gallery, c) for c in galleries.values())
-            )
-            found["median_rank"] = replace(found["median_rank"], level=level)
     else:
         found = among(None)
+    if people == "separate" and (own or asking):
+        apart = galleries if own else {}
+        found = {m: alike(v, queries, gallery, apart) for m, v in found.items()}
     if asking and people != "pooled":
-        whose = np.tile(queries["subject"].astype(str), max(1, len(own)))
+        whose = np.tile(askers(queries), max(1, len(own)))
         own = {
             s: {m: v.among(whose == s) for m, v in found.items()}
             for s in queries["subject"].dropna().astype(str).unique()
@@ -271,9 +271,6 @@ def _score(
         for number, (person, chosen) in enumerate(own.items()):
             found = {m: part_of(v, number, len(queries)) for m, v in values["all"].items()}
             table = gallery.iloc[chosen].reset_index(drop=True)
-            if "median_rank" in found:
-                level = chance_median_rank(_pictures(queries, gallery, chosen))
-                found["median_rank"] = replace(found["median_rank"], level=level)
             check(scores.among(chosen), queries, table, found, where=f"{where} of {person}")
         if not own:
             check(scores, queries, gallery, values["all"], where=where)
@@ -294,13 +291,12 @@ def _score(
     return [replace(s, p=p.get((s.subject, s.metric))) for s in scored]
 
 
-def _pictures(
-    queries: pd.DataFrame, gallery: pd.DataFrame, chosen: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the pictures of queries and of one person's candidates, in one numbering."""
-    ids = identity_codes(queries, gallery.iloc[chosen], "stimulus")
-    assert ids is not None  # or there would be no median rank
-    return ids
+def _numbered_among_all(values: QueryValues, chosen: npt.NDArray[np.int64]) -> QueryValues:
+    """Give single candidates, which have no other name, their number in the whole gallery."""
+    gallery = values.gallery
+    if gallery is None or gallery.clusters.dtype.kind not in "iu":
+        return values
+    return replace(values, gallery=replace(gallery, clusters=chosen[gallery.clusters]))
 
 
 def score_values(
