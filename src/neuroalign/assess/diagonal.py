@@ -99,6 +99,10 @@ def diagonal_ceiling(
         if stored.likelihood:
             return _ceiling(IDEAL, _ideal(modality, slug, items.items, stored, protocol))
         within = within_people(items)
+        if within is not None and protocol.people == "separate":
+            owner = items.items["subject"].astype(str).to_numpy(str)
+            number = np.unique(owner, return_inverse=True)[1]
+            within = replace(within, strata=number[within.positions][:, None])
         if within is not None:
             return _ceiling(WITHIN, within)
     for name, matches in (
@@ -129,7 +133,8 @@ def _ideal(
         matrix = Matrix(ideal_conversion(likelihood[own], likelihood[others]))
         found = query_values(matrix, items.iloc[own], items.iloc[others], asked=_ASKED)
         parts[str(person)] = found[_TWO_WAY]
-    return joined(parts, len(items), by_person=False)
+    apart = protocol.people == "separate"
+    return joined(parts, len(items), by_person=False, apart=apart)
 
 
 def _match_values(match: MatchScores) -> QueryValues:

@@ -54,7 +54,10 @@ def recordings_p_value(
     """
     sides, by, single = _sides(items, values)
     inside = sides >= 0
-    mutual = MutualRetrieval(items.take(inside), sides[inside], by, single=single, seed=seed)
+    apart = values.strata is not None
+    mutual = MutualRetrieval(
+        items.take(inside), sides[inside], by, single=single, apart=apart, seed=seed
+    )
     tally: Tally | None = None
     if values.metric == _TWO_WAY:
         tally = mutual.two_way()

@@ -184,7 +184,7 @@ def _diagonal(kind: str, stored: Stored, protocol: Protocol) -> Cell:
             values, basis = (
                 _pictures(model.pictures, stored, protocol)
                 if kind == PICTURES
-                else _between_people(kind, model, stored)
+                else _between_people(kind, model, stored, protocol)
             )
         except NeuroalignError as error:
             return Cell(kind, kind, missing=str(error))
@@ -255,7 +255,9 @@ def _pictures(pictures: Embeddings, stored: Stored, protocol: Protocol) -> tuple
     return replace(found["two_way_retrieved"], chance=level), GEOMETRY
 
 
-def _between_people(kind: str, model: Embedded, stored: Stored) -> tuple[QueryValues, str]:
+def _between_people(
+    kind: str, model: Embedded, stored: Stored, protocol: Protocol
+) -> tuple[QueryValues, str]:
     modality, sets = next((m, s) for m, s in stored.items.items() if m == kind)
     items: Embeddings = model.items[modality][sets[0].slug]
     owner = items.items["subject"].astype(str).to_numpy()
@@ -287,7 +289,12 @@ def _between_people(kind: str, model: Embedded, stored: Stored) -> tuple[QueryVa
         }
     for metric in _METRICS:
         if all(metric in p for p in parts.values()):
-            values = joined({s: p[metric] for s, p in parts.items()}, len(items), by_person=False)
+            values = joined(
+                {s: p[metric] for s, p in parts.items()},
+                len(items),
+                by_person=False,
+                apart=protocol.people == "separate",
+            )
             by_class = "over classes" in values.note
             basis = SAME_CLASS if by_class else SAME_PICTURE
             return values, basis if metric == _METRICS[0] else GEOMETRY

@@ -43,6 +43,8 @@ class MutualRetrieval:
         What makes a candidate right.
     single : bool
         Whether each item is a unit, and not the picture or block (see `unit_keys`).
+    apart : bool
+        Whether sides count alike, however many items each has.
     n_permutations, seed : int
     """
 
@@ -53,11 +55,12 @@ class MutualRetrieval:
         by: str,
         *,
         single: bool = False,
+        apart: bool = False,
         n_permutations: int = 1000,
         seed: int = 0,
     ) -> None:
         table = items.items.reset_index(drop=True)
-        self._vectors = items.vectors
+        self._vectors, self._apart = items.vectors, apart
         names, self._side = np.unique(np.asarray(sides).astype(str), return_inverse=True)
         self._names, codes = np.unique(table[by].map(str).to_numpy(str), return_inverse=True)
         owner = names[self._side]
@@ -93,7 +96,7 @@ class MutualRetrieval:
         size = np.bincount(self._unit)
         side = self._side[self._first]
         total = np.bincount(side, size)
-        sums, numbers = np.zeros(self._n), np.zeros(self._n)
+        sums, numbers = np.zeros((self._n, n_sides)), np.zeros((self._n, n_sides))
         cells = n_sides * n_labels
         for part, won in self._won(wins, side):
             n = len(won)
@@ -105,9 +108,15 @@ class MutualRetrieval:
             wrong = (total.sum() - total)[:, None] - right
             usable = (right > 0) & (wrong > 0)
             share = (won - asked * right * (right - 1) / 2) / np.where(usable, right * wrong, 1)
-            sums[part] = np.where(usable, share, 0).sum(axis=(1, 2))
-            numbers[part] = (asked * usable).sum(axis=(1, 2))
-        return Tally(sums[:, None], numbers[:, None])
+            sums[part] = np.where(usable, share, 0).sum(axis=2)
+            numbers[part] = (asked * usable).sum(axis=2)
+        return self._tally(sums, numbers)
+
+    def _tally(self, sums: Values, numbers: Values) -> Tally:
+        """Return a tally of sums over the queries of each side, (n_permutations + 1, n_sides)."""
+        if self._apart:
+            return Tally(sums, numbers)
+        return Tally(sums.sum(axis=1, keepdims=True), numbers.sum(axis=1, keepdims=True))
 
     def _won(self, wins: Values, side: Codes) -> Iterator[tuple[slice, Values]]:
         """Yield some labellings, and the wins of right candidates, (n, n_sides, n_labels)."""
@@ -147,8 +156,9 @@ class MutualRetrieval:
             The same as that of the retrieval.
         """
         vectors = judge_vectors(judge, by, list(self._names))
-        sums = np.zeros(self._n)
-        for asking in range(int(self._side.max()) + 1):
+        numbers = np.tile(np.bincount(self._side).astype(np.float64), (self._n, 1))
+        sums = np.zeros(numbers.shape)
+        for asking in range(numbers.shape[1]):
             own, others = self._parts(asking)
             known = np.unique(self._label[0][self._unit[others]])
             labels = np.unique(self._label[0][self._unit[own]])
@@ -158,8 +168,8 @@ class MutualRetrieval:
             for block in Cosines(self._vectors[own], self._vectors[others]).blocks():
                 rows, columns = block.first()
                 asks, shown = own[block.part][rows], others[columns]
-                sums += self._looked_up(shares, labels, known, asks, shown)
-        return Tally(sums[:, None], np.full((self._n, 1), float(len(self._vectors))))
+                sums[:, asking] += self._looked_up(shares, labels, known, asks, shown)
+        return self._tally(sums, numbers)
 
     def _looked_up(
         self, shares: Values, labels: Codes, known: Codes, asks: Codes, shown: Codes

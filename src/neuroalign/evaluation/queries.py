@@ -173,7 +173,7 @@ def query_values(
         each.report(found, note if each is shared else "")
     if "median_rank" in found.metrics and items is not None:
         score = found.metrics["median_rank"]
-        found.metrics["median_rank"] = replace(score, level=chance_median_rank(items))
+        found.metrics["median_rank"] = replace(score, level=chance_median_rank(*items))
     if classes is not None and by_class is not None:
         of_class = wanted & {"class_accuracy", "balanced_accuracy"}
         if of_class:
