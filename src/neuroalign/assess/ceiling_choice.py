@@ -27,6 +27,7 @@ from neuroalign.evaluation.ceilings import (
     MatchScores,
     other_people,
 )
+from neuroalign.evaluation.metrics import balanced_weights
 from neuroalign.evaluation.per_query import QueryValues
 from neuroalign.evaluation.protocols import Protocol
 from neuroalign.evaluation.scores import Score
@@ -35,42 +36,56 @@ Ceilings = Mapping[Step, ScoredCeiling]
 SPLIT_HALVES, NCSNR = "split halves", "ncsnr"
 #: The task of scores of the recordings themselves, which no model has a part in.
 RELIABILITY = "reliability"
+_EVERYONE = "everyone else's mean, as the run embeds them"
 
 
 def all_ceilings(stored: Stored, steps: Sequence[Step], protocol: Protocol) -> list[Ceilings]:
-    """Return every ceiling of every retrieval, the first to be preferred."""
+    """Return every ceiling of every retrieval, the first to be preferred.
+
+    Of a conversion the ideal observer alone; its other ceilings are the lower of both sides, which
+    are here whatever the protocol asks for.
+    """
     repeats: dict[Step, ScoredCeiling] = {}
     people: dict[Step, ScoredCeiling] = {}
     own: dict[Step, ScoredCeiling] = {}
     others: dict[Step, ScoredCeiling] = {}
-    for step in steps:
-        if step.query is None or step.task not in ("decoding", "classification"):
-            continue
-        modality, items = step.query[0], step.query[1].slug
+    for step in dict.fromkeys(side for s in steps for side in _sides(s)):
+        part = step.query or step.gallery
+        assert part is not None
+        modality, items = part[0], part[1].slug
         embedded = stored.models[0].items[modality][items]
-        if step.task == "decoding":
+        if step.task != "classification":
             found = stored.agreement.repeats.get((modality, items))
             if found is not None:
-                note = f"{_trials(found)}, found among averages of the person's other trials"
-                _add(repeats, OWN_REPEATS, found, note, step, stored, protocol)
+                other = "averages of the person's other trials"
+                _add(repeats, OWN_REPEATS, found, other, step, stored, protocol)
             if embedded.items["stimulus"].notna().any():
                 names = stored.judge.items["stimulus"].astype(str)
                 shown = other_people(embedded, names[pictures_of(step, stored, protocol)].tolist())
                 if shown is not None:
-                    note = f"embedded by {stored.models[0].name}, found among everyone else's mean"
-                    _add(people, OTHER_PEOPLE, shown, note, step, stored, protocol)
+                    _add(people, OTHER_PEOPLE, shown, _EVERYONE, step, stored, protocol)
         classes = _classes(step, stored, protocol)
         found = stored.agreement.classes.get((modality, items))
         if found is not None and step not in repeats:
-            note = f"{_trials(found)}, found among the person's other mean responses to classes"
-            _add_classes(own, OWN_CLASS, found, note, classes, step, stored, protocol)
+            other = "the person's other mean responses to classes"
+            _add(own, OWN_CLASS, found, other, step, stored, protocol, classes)
         if step not in people and len(classes) > 1:
             shown = other_people(embedded, classes, "label")
             if shown is not None:
-                note = f"embedded by {stored.models[0].name}, found among everyone else's mean"
-                args = (note, classes, step, stored, protocol)
-                _add_classes(others, OTHER_PEOPLE_BY_CLASS, shown, *args)
+                _add(
+                    others, OTHER_PEOPLE_BY_CLASS, shown, _EVERYONE, step, stored, protocol, classes
+                )
     return [ideal_ceilings(stored, steps, protocol), repeats, people, own, others]
+
+
+def _sides(step: Step) -> list[Step]:
+    """Return the retrievals from which the ceiling of one is taken: itself, or its two halves."""
+    if step.task != "conversion":
+        return [step]
+    return [
+        Step("decoding", step.source, "pictures", step.query, None),
+        Step("encoding", "pictures", step.target, None, step.gallery),
+    ]
 
 
 def chosen_ceiling(
@@ -84,21 +99,9 @@ def chosen_ceiling(
     if earlier:
         return earlier
     for found in others:
-        if step in found:
-            return found[step].ceiling
-        sides = [
-            found[s].ceiling
-            for part in (step.query, step.gallery)
-            if part is not None
-            for s in found
-            if s.query == part and s.task == "decoding"
-        ]
-        # Trials and blocks of a ceiling by class are units of candidates here, not of queries.
-        sides = [replace(s, mirrored=True, paired=s.name not in BY_CLASS) for s in sides]
-        if step.task == "encoding" and sides:
-            return sides[0]
-        if step.task == "conversion" and len(sides) == 2:
-            return _lower(*sides)
+        sides = [found[s].ceiling for s in _sides(step) if s in found]
+        if len(sides) == len(_sides(step)):
+            return sides[0] if len(sides) == 1 else _lower(*sides)
     return ()
 
 
@@ -132,9 +135,13 @@ def reliability_scores(stored: Stored, protocol: Protocol) -> list[Score]:
         people = [("all", table)] if len(table) else []
         people += [(str(s), table[table["subject"] == s]) for s in table["subject"].unique()]
         for subject, part in people:
+            apart = protocol.people == "separate"  # each person counts alike
+            whose = part["subject"].astype(str).to_numpy(str) if apart else None
             interval = bootstrap_interval(
                 part["value"],
                 part["stimulus"].astype(str),
+                weights=None if whose is None else balanced_weights(whose),
+                strata=whose,
                 bounds=(-1.0, 1.0),
                 n_boot=protocol.intervals.draws,
                 seed=stored.seed,
@@ -173,43 +180,41 @@ def _add(
     found: dict[Step, ScoredCeiling],
     name: str,
     match: MatchScores,
-    note: str,
+    other: str,
     step: Step,
     stored: Stored,
     protocol: Protocol,
+    classes: Sequence[str] = (),
 ) -> None:
-    """Score a match among those candidates that the retrieval has."""
-    names = stored.judge.items["stimulus"].astype(str)[pictures_of(step, stored, protocol)]
-    columns = np.flatnonzero(match.candidates["stimulus"].isin(list(names)).to_numpy(bool))
-    rows = np.flatnonzero(match.items["stimulus"].isin(list(names)).to_numpy(bool))
-    if len(columns) > 1 and len(rows):
-        scores = match.scores[np.ix_(rows, columns)]
-        tables = match.items.iloc[rows], match.candidates.iloc[columns]
-        found[step] = scored_ceiling(name, scores, *tables, step, stored, protocol, note)
+    """Score a match among those candidates (pictures, or `classes`) that the retrieval has.
 
-
-def _add_classes(
-    found: dict[Step, ScoredCeiling],
-    name: str,
-    match: MatchScores,
-    note: str,
-    classes: Sequence[str],
-    step: Step,
-    stored: Stored,
-    protocol: Protocol,
-) -> None:
-    """Score a match among those classes that the retrieval has."""
+    In decoding a response is asked for its picture, of which `other` responses are known; in
+    encoding, those are asked for the response.
+    """
+    known: Sequence[str] = classes
+    if not classes:
+        names = stored.judge.items["stimulus"].astype(str)
+        known = names[pictures_of(step, stored, protocol)].tolist()
+    column = "label" if classes else "stimulus"
     columns, rows = (
-        np.flatnonzero(t["label"].isin(list(classes)).to_numpy(bool))
+        np.flatnonzero(t[column].isin(list(known)).to_numpy(bool))
         for t in (match.candidates, match.items)
     )
     scores = match.scores[np.ix_(rows, columns)]
     answered = np.isfinite(scores).all(axis=1)
-    if len(columns) > 1 and answered.any():
-        lone = int((~answered).sum())
-        note += f"; {lone} without others of their class are left out" if lone else ""
-        tables = match.items.iloc[rows], match.candidates.iloc[columns]
-        found[step] = scored_ceiling(name, scores, *tables, step, stored, protocol, note)
+    if len(columns) < 2 or not answered.any():
+        return
+    tables = [match.items.iloc[rows], match.candidates.iloc[columns]]
+    lone = int((~answered).sum())
+    left_out = f"; {lone} without others of their class are left out" if lone else ""
+    n = tables[0]["n_averaged"]
+    count = f"{n.min()}" if n.min() == n.max() else f"{n.min()} to {n.max()}"
+    trials = f"{count} trial{'s' if n.max() > 1 else ''} of a person"
+    note = f"{trials}, found among {other}{left_out}"
+    if step.query is None:
+        scores, tables = scores[answered].T, [tables[1], tables[0][answered]]
+        note = f"{trials}, asked for by {other}{left_out}"
+    found[step] = scored_ceiling(name, scores, *tables, step, stored, protocol, note)
 
 
 def _classes(step: Step, stored: Stored, protocol: Protocol) -> list[str]:
@@ -219,21 +224,18 @@ def _classes(step: Step, stored: Stored, protocol: Protocol) -> list[str]:
     return sorted(queries & gallery)
 
 
-def _trials(match: MatchScores) -> str:
-    n = match.items["n_averaged"]
-    count = f"{n.min()}" if n.min() == n.max() else f"{n.min()} to {n.max()}"
-    return f"{count} trial{'s' if n.max() > 1 else ''} of a person"
-
-
 def _lower(one: Ceiling, other: Ceiling) -> Ceiling:
-    """Return, person by person and metric by metric, the lower of two ceilings."""
+    """Return, person by person and metric by metric, the lower of two ceilings.
+
+    Where only classes are known, the two have units of different recordings.
+    """
     by_person: dict[str, dict[str, QueryValues]] = {}
     for subject in one.by_person.keys() & other.by_person.keys():
         a, b = one.by_person[subject], other.by_person[subject]
         by_person[subject] = {
             m: a[m] if _mean(a[m]) <= _mean(b[m]) else b[m] for m in a.keys() & b.keys()
         }
-    return replace(one, name=f"{one.name}, lower of both sides", by_person=by_person)
+    return Ceiling(f"{one.name}, lower of both sides", by_person, paired=one.name not in BY_CLASS)
 
 
 def _mean(values: QueryValues) -> float:
