@@ -51,7 +51,7 @@ def test_p_values_within_a_person_are_uniform(monkeypatch, known):
     values = within_people(one_person(0, known=known))  # says what is scored, and no more
     found = [
         recordings_p_value(one_person(seed, known=known), values, None, seed=seed)
-        for seed in range(100)
+        for seed in range(60)
     ]
     assert kstest(found, "uniform").pvalue > 0.01
 

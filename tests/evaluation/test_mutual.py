@@ -107,7 +107,7 @@ def test_p_values_are_uniform_though_each_direction_repeats_the_other(by):
 
 def test_the_retrieved_p_values_are_uniform():
     found = []
-    for seed in range(150):
+    for seed in range(100):
         items = recordings(seed, 2, apart=True)
         mutual = MutualRetrieval(
             items, items.items["subject"], "stimulus", n_permutations=59, seed=seed
@@ -185,7 +185,7 @@ def test_picture_geometry_swaps_places():
 
 def test_p_values_of_picture_geometry_are_uniform():
     found = []
-    for seed in range(200):
+    for seed in range(120):
         scores = picture_geometry(*spaces(seed, 10), n_permutations=59, seed=seed).scores()
         found.append(p_value(scores[1:], scores[0]))
     assert kstest(found, "uniform").pvalue > 0.01
