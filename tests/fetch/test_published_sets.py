@@ -196,4 +196,5 @@ def test_imagenet_eeg(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert neuroalign("fetch", "imagenet-eeg", "--out", tmp_path / "out") == 0
     said = plain(capsys.readouterr().out)
     assert "To be done by hand:" in said and "block_splits_by_image_all.pth" in said
+    assert said.rstrip().endswith(f"Next: neuroalign doctor {tmp_path / 'out'}")
     assert not (tmp_path / "out").exists()
