@@ -90,7 +90,8 @@ def confirm_chance(
             ranks = np.stack(orders)[:, clear]
             levels = np.full(len(clear), each.level) if each.strata is None else each.chance
             sampled = len(rows) < len(queries)
-            _confirm_median(metric, levels[clear], ranks, where, sampled=sampled)
+            weights = each.weights[clear]
+            _confirm_median(metric, levels[clear], ranks, weights, where, sampled=sampled)
             continue
         means = np.average(np.stack(orders), axis=1, weights=each.weights)
         level = each.mean_chance()
@@ -128,19 +129,22 @@ def confirm_mean(
 
 
 def _confirm_median(
-    metric: str, level: Values, ranks: Values, where: str, *, sampled: bool
+    metric: str, level: Values, ranks: Values, weights: Values, where: str, *, sampled: bool
 ) -> None:
     """Refuse medians, one a query, that more than half of ranks (orders, queries) are beyond."""
     if ranks.shape[1] == 0:
         return  # every query has tied scores, whose ranks are means over their orders
+    share = weights / weights.sum()
     for beyond in (ranks < level, ranks > level):
-        error = np.std(beyond.mean(axis=1)) / np.sqrt(len(beyond))
+        orders, each = beyond @ share, beyond.mean(axis=0)
+        error = np.std(orders) / np.sqrt(len(orders))
         if sampled:  # queries with more right candidates have lower ranks
-            error = np.hypot(error, np.std(beyond.mean(axis=0)) / np.sqrt(beyond.shape[1]))
-        if beyond.mean() > 0.5 + max(STANDARD_ERRORS * float(error), TOLERANCE):
+            spread = np.sqrt(share @ (each - share @ each) ** 2)
+            error = np.hypot(error, spread * np.sqrt((share**2).sum()))
+        if orders.mean() > 0.5 + max(STANDARD_ERRORS * float(error), TOLERANCE):
             raise NeuroalignError(
-                f"{where}: the chance level of {metric} is computed as {level.mean():.4f}, but in "
-                f"{ORDERS} shuffled galleries {beyond.mean():.0%} of the ranks lie on one side of "
+                f"{where}: the chance level of {metric} is computed as {level @ share:.4f}, but in "
+                f"{ORDERS} shuffled galleries {orders.mean():.0%} of the ranks lie on one side of "
                 f"it (standard error {error:.3f}), and their median is {np.median(ranks):.4f}. "
                 f"{_WRONG}"
             )

@@ -87,10 +87,13 @@ def _difference(sides: list[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]
 def _medians(
     ordered: npt.NDArray[np.float64], counts: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float64]:
-    """Return the median of sorted values, each as often as `counts` (draws, values) says."""
+    """Return the median of sorted values, each as often as `counts` (draws, values) says.
+
+    Of a draw without any of them, some number: such draws do not count (see `median_interval`).
+    """
     until = counts.cumsum(axis=1)
     total = until[:, -1:]
     low = (until < (total + 1) // 2).sum(axis=1)
-    high = (until < total // 2 + 1).sum(axis=1)
+    high = (until < np.minimum(total // 2 + 1, total)).sum(axis=1)
     found: npt.NDArray[np.float64] = (ordered[low] + ordered[high]) / 2
     return found
