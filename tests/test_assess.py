@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 
@@ -101,8 +102,10 @@ def test_floors_lie_at_chance_and_the_model_above_them(scores: list[Score]) -> N
 def test_ceilings_of_recorded_data_stand_in_the_table_too(scores: list[Score]) -> None:
     for name in (OWN_REPEATS, OTHER_PEOPLE):
         found = [s for s in scores if s.model == name and s.subject == "all"]
-        assert {(s.task, s.source) for s in found} == {("decoding", m) for m in MODALITIES}
-        assert all(s.n_gallery == 12 for s in found)
+        asked = {("decoding", m, "pictures") for m in MODALITIES}
+        asked |= {("encoding", "pictures", m) for m in MODALITIES}
+        assert {(s.task, s.source, s.target) for s in found} == asked
+        assert all(s.n_gallery == 12 for s in found if s.task == "decoding")
     reliable = [s for s in scores if s.task == "reliability"]
     assert {(s.source, s.model) for s in reliable} == {(m, SPLIT_HALVES) for m in MODALITIES}
 
@@ -177,6 +180,25 @@ def test_differences_are_paired(scores: list[Score]) -> None:
         ridge = one(scores, model=RIDGE, subject="all", **same)
         assert score.value == pytest.approx(ours.value - ridge.value, abs=1e-9)
         assert score.chance == 0
+
+
+@pytest.mark.parametrize("name", ["paper/encoding", "paper/conversion"])
+def test_recorded_data_have_ceilings_in_the_papers_protocols(lab: Laboratory, name: str) -> None:
+    """As if these recordings were not simulated: no ideal observer is known."""
+    recorded = replace(load_stored(lab.run / "evaluation"), likelihood={}, ceiling=())
+    scores = score_stored(recorded, load_protocol(name))
+    models, task = {m.name for m in recorded.models}, name.split("/")[1]
+    # One of the first five of twice as many responses is another question.
+    other = {"top5"} | {s.metric for s in scores if s.metric.endswith("_normalised")}
+    ours = [s for s in scores if s.model in models and s.task == task and s.metric not in other]
+    beside = OWN_REPEATS if task == "encoding" else f"{OWN_REPEATS}, lower of both sides"
+    assert {"two_way_retrieved", "two_way_embedding"} <= {s.metric for s in ours}
+    assert {s.ceiling_name for s in ours} == {beside}
+    shares = [s for s in ours if s.share is not None]
+    assert len(shares) > len(ours) / 2
+    for s in shares:
+        assert s.ceiling is not None
+        assert s.share == pytest.approx((s.value - s.chance) / (s.ceiling - s.chance))
 
 
 def test_a_conversion_is_normalised_by_the_decoding_of_its_target(scores: list[Score]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from neuroalign.assess.ceilings import Agreement
 from neuroalign.assess.diagonal import WITHIN, within_people
@@ -128,23 +129,63 @@ def test_own_class_stands_beside_decoding_and_classification(
             assert ours.share == pytest.approx(
                 (ours.value - ours.chance) / (ours.ceiling - ours.chance)
             )
-    people = {s.source for s in scores if s.model == OTHER_PEOPLE_BY_CLASS}
-    assert people == {"eeg"}, "of fMRI there is one person"
+    people = {(s.source, s.target) for s in scores if s.model == OTHER_PEOPLE_BY_CLASS}
+    assert not {"fmri"} & {m for pair in people for m in pair}, "of fMRI there is one person"
+    assert ("eeg", "pictures") in people
 
 
-def test_beside_encoding_and_conversion_it_stands_for_pairs_alone(scores: list[Score]) -> None:
-    decoded = {m: one(scores, task="decoding", source=m, metric="two_way_embedding") for m in KINDS}
+def encoded(stored: Stored, modality: str) -> tuple[float, float]:
+    """Area and nearest item of own class asked from its side, for two classes, by loops."""
+    match = stored.agreement.classes[modality, "trials"]
+    right = match.items["label"].map(CLASSES.index).to_numpy(int)
+    scores, right = match.scores[right < 2][:, :2].astype(float), right[right < 2]
+    areas, nearest = [], []
+    for c in range(2):
+        evidence = scores[:, c] - scores.mean(axis=1)
+        areas.append(roc_auc_score(right == c, evidence))
+        nearest.append(float(right[evidence.argmax()] == c))
+    return float(np.mean(areas)), float(np.mean(nearest))
+
+
+def test_in_encoding_the_class_asks_for_the_response(stored: Stored, scores: list[Score]) -> None:
     for modality in KINDS:
-        found = one(scores, task="encoding", target=modality, metric="two_way_embedding")
-        assert found.ceiling == decoded[modality].ceiling
-    lower = min(d.ceiling for d in decoded.values() if d.ceiling is not None)
+        area, nearest = encoded(stored, modality)
+        for metric, value in (("two_way_embedding", area), ("class_top1", nearest)):
+            found = one(scores, task="encoding", target=modality, metric=metric)
+            assert (found.ceiling_name, found.ceiling) == (OWN_CLASS, pytest.approx(value))
+            assert one(
+                scores, task="encoding", target=modality, metric=metric, model=OWN_CLASS
+            ).value == pytest.approx(value)
+
+
+def test_a_conversion_cannot_be_better_than_either_side(
+    stored: Stored, scores: list[Score]
+) -> None:
+    decoded = {m: one(scores, task="decoding", source=m, metric="two_way_embedding") for m in KINDS}
     for source, target in (KINDS, KINDS[::-1]):
         pair = {"task": "conversion", "source": source, "target": target}
         found = one(scores, metric="two_way_embedding", **pair)
-        assert found.ceiling == lower
+        assert found.ceiling == pytest.approx(
+            min(decoded[source].ceiling or 0, encoded(stored, target)[0])
+        )
         assert found.ceiling_name == f"{OWN_CLASS}, lower of both sides"
-    others = [s for s in scores if s.task in ("encoding", "conversion") and s.ceiling is not None]
-    assert {s.metric for s in others} == {"two_way_embedding"}
+        assert one(scores, metric="class_top1", **pair).ceiling is not None
+
+
+@pytest.mark.parametrize("task", ["encoding", "conversion"])
+def test_a_protocol_without_decoding_has_ceilings_too(
+    stored: Stored, scores: list[Score], task: str
+) -> None:
+    found = score_stored(stored, protocol(retrievals=(task,)))
+    assert {s.task for s in found if s.subject == "all"} == {task}
+    for s in found:
+        if s.model == "ours" and not s.metric.endswith("_normalised"):
+            same = one(
+                scores, task=task, source=s.source, target=s.target, metric=s.metric,
+                subject=s.subject,
+            )  # fmt: skip
+            assert (s.ceiling, s.ceiling_name) == (same.ceiling, same.ceiling_name)
+            assert s.ceiling is not None
 
 
 def test_a_ceiling_of_another_question_is_no_row_of_the_table(stored: Stored) -> None:

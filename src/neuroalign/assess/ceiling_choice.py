@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 
 from neuroalign.assess.ideal import ideal_ceilings
 from neuroalign.assess.scored_ceiling import ScoredCeiling, scored_ceiling
@@ -188,8 +189,9 @@ def _add(
 ) -> None:
     """Score a match among those candidates (pictures, or `classes`) that the retrieval has.
 
-    In decoding a response is asked for its picture, of which `other` responses are known; in
-    encoding, those are asked for the response.
+    In decoding a response is asked for its picture, of which `other` responses are known. In
+    encoding, those are asked for the response; what a response is to all candidates alike is taken
+    off, for a response that is near to everything is near to nothing.
     """
     known: Sequence[str] = classes
     if not classes:
@@ -204,17 +206,20 @@ def _add(
     answered = np.isfinite(scores).all(axis=1)
     if len(columns) < 2 or not answered.any():
         return
-    tables = [match.items.iloc[rows], match.candidates.iloc[columns]]
+    responses, candidates = match.items.iloc[rows], match.candidates.iloc[columns]
     lone = int((~answered).sum())
     left_out = f"; {lone} without others of their class are left out" if lone else ""
-    n = tables[0]["n_averaged"]
-    count = f"{n.min()}" if n.min() == n.max() else f"{n.min()} to {n.max()}"
-    trials = f"{count} trial{'s' if n.max() > 1 else ''} of a person"
-    note = f"{trials}, found among {other}{left_out}"
-    if step.query is None:
-        scores, tables = scores[answered].T, [tables[1], tables[0][answered]]
-        note = f"{trials}, asked for by {other}{left_out}"
-    found[step] = scored_ceiling(name, scores, *tables, step, stored, protocol, note)
+    trials = f"{_trials(responses)} of a person"
+    if step.query is not None:
+        note = f"{trials}, found among {other}{left_out}"
+        found[step] = scored_ceiling(
+            name, scores, responses, candidates, step, stored, protocol, note
+        )
+        return
+    scores, responses = scores[answered], responses.iloc[np.flatnonzero(answered)]
+    scores = (scores - scores.mean(axis=1, keepdims=True)).T
+    note = f"{trials}, asked for by {other}{left_out}"
+    found[step] = scored_ceiling(name, scores, candidates, responses, step, stored, protocol, note)
 
 
 def _classes(step: Step, stored: Stored, protocol: Protocol) -> list[str]:
@@ -224,17 +229,24 @@ def _classes(step: Step, stored: Stored, protocol: Protocol) -> list[str]:
     return sorted(queries & gallery)
 
 
+def _trials(responses: pd.DataFrame) -> str:
+    """Say how many trials stand behind a response."""
+    n = responses["n_averaged"] if "n_averaged" in responses else pd.Series([1])
+    if n.min() == n.max():
+        return "1 trial" if n.max() == 1 else f"{n.max()} trials"
+    return f"{n.min()} to {n.max()} trials"
+
+
 def _lower(one: Ceiling, other: Ceiling) -> Ceiling:
-    """Return, person by person and metric by metric, the lower of two ceilings.
+    """Return, metric by metric, the lower ceiling of two: of a source, and of everyone's targets.
 
     Where only classes are known, the two have units of different recordings.
     """
-    by_person: dict[str, dict[str, QueryValues]] = {}
-    for subject in one.by_person.keys() & other.by_person.keys():
-        a, b = one.by_person[subject], other.by_person[subject]
-        by_person[subject] = {
-            m: a[m] if _mean(a[m]) <= _mean(b[m]) else b[m] for m in a.keys() & b.keys()
-        }
+    b = other.by_person["all"]
+    by_person: dict[str, dict[str, QueryValues]] = {
+        subject: {m: a[m] if _mean(a[m]) <= _mean(b[m]) else b[m] for m in a.keys() & b.keys()}
+        for subject, a in one.by_person.items()
+    }
     return Ceiling(f"{one.name}, lower of both sides", by_person, paired=one.name not in BY_CLASS)
 
 

@@ -28,15 +28,11 @@ class Ceiling:
         The metrics of "all" and of each person (see `values_by_person`).
     paired : bool
         Whether units of the bootstrap with the same name are the same in the score beside it.
-    mirrored : bool
-        Whether the candidates of the score beside it are what is asked here (encoding and
-        conversion beside a ceiling of decoding): then it makes a difference how many there are.
     """
 
     name: str
     by_person: Mapping[str, Mapping[str, QueryValues]]
     paired: bool = True
-    mirrored: bool = False
 
 
 def beside_ceiling(
@@ -64,7 +60,7 @@ def beside_ceiling(
     """
     if isinstance(ceiling, Ceiling):
         best = ceiling.by_person.get(score.subject, {}).get(values.metric)
-        if best is None or not _beside(score, best, mirrored=ceiling.mirrored):
+        if best is None or not _same(score, best.mean_chance(), best.note):
             return score
         score = replace(score, ceiling=best.value(), ceiling_name=ceiling.name)
         if values.level is not None:
@@ -100,13 +96,6 @@ def same_question(score: Score, ceiling: Score) -> bool:
     the number of candidates, only beside one among as many.
     """
     return _same(score, ceiling.chance, ceiling.note)
-
-
-def _beside(score: Score, best: QueryValues, *, mirrored: bool) -> bool:
-    # The nearest of many noisy recordings is no mirror image of a noisy recording's nearest class;
-    # a pair of one query and one candidate is the same pair from both sides.
-    symmetric = score.metric == "two_way_embedding" or best.n_gallery == score.n_gallery
-    return (symmetric or not mirrored) and _same(score, best.mean_chance(), best.note)
 
 
 def _same(score: Score, chance: float, note: str) -> bool:
