@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from neuroalign.audit import design, notes, provenance, repeated, sides
+from neuroalign.audit import confounds, notes, provenance, repeated, sides
 from neuroalign.audit.findings import Audit, Finding, Skipped, make_audit
 from neuroalign.audit.material import Material, open_material
 from neuroalign.errors import NeuroalignError
@@ -21,7 +21,7 @@ _RULES: tuple[tuple[tuple[str, ...], _Rule], ...] = (
     ((provenance.FITTED_ON_TEST,), provenance.fitted_on_test),
     ((provenance.CHOSEN_ON_TEST,), provenance.chosen_on_test),
     ((provenance.DIFFERENT_ENCODERS,), provenance.different_encoders),
-    ((design.CLASS_FROM_TIME,), design.class_from_time),
+    ((confounds.CLASS_FROM_TIME,), confounds.class_from_time),
     ((notes.UNTRAINED_PEOPLE,), notes.untrained_people),
     ((notes.OVERLAPPING_TRIALS,), notes.overlapping_trials),
     ((notes.UNEQUAL_CLASSES,), notes.unequal_classes),
