@@ -109,6 +109,10 @@ def test_a_conversion_needs_both_data_sets() -> None:
     (row,) = conversion_table(scores, THEIRS).to_dict("records")
     assert row["conversion"] == "fMRI -> EEG, trials"
     assert row[PAPER_COLUMN] == "0.671 / 0.837"
+    assert row["way to the ceiling"] == "-"
+    near = replace(scores[0], share=0.5, share_low=0.25, share_high=0.875)
+    (row,) = conversion_table([near, scores[1]], THEIRS).to_dict("records")
+    assert row["way to the ceiling"] == "0.50 (0.25..0.88)"
     (row,) = conversion_table(scores, THEIRS | {"fmri": "arrays"}).to_dict("records")
     assert row[REASON] == "fMRI of arrays, not nsd"
 

@@ -82,7 +82,8 @@ def encoding_table(scores: Sequence[Score], datasets: Mapping[str, str]) -> pd.D
 def conversion_table(scores: Sequence[Score], datasets: Mapping[str, str]) -> pd.DataFrame:
     """Return the shape of the paper's Table 2: conversion, plain and normalised.
 
-    Normalised is the conversion's 2-way score over the decoding 2-way score of its target.
+    Normalised is the conversion's 2-way score over the decoding 2-way score of its target; beside
+    it stands the share of the way from chance to the conversion's ceiling.
     """
     rows = []
     for (_, items), group in _grouped(scores, "conversion"):
@@ -95,6 +96,7 @@ def conversion_table(scores: Sequence[Score], datasets: Mapping[str, str]) -> pd
                 f"{items}",
                 "2-way": _value(score),
                 "normalised": _value(group.get(_NORMALISED)),
+                "way to the ceiling": _share(score),
                 "chance": _number(score.chance),
                 **_theirs(group, (_TWO_WAY, _NORMALISED), datasets),
             }
@@ -159,6 +161,12 @@ def _theirs(
 
 def _value(score: Score | None) -> str:
     return "-" if score is None else f"{score.value:.3f} ({score.low:.3f}..{score.high:.3f})"
+
+
+def _share(score: Score) -> str:
+    if score.share is None or score.share_low is None or score.share_high is None:
+        return "-"
+    return f"{score.share:.2f} ({score.share_low:.2f}..{score.share_high:.2f})"
 
 
 def _number(value: float) -> str:
