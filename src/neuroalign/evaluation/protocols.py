@@ -46,9 +46,9 @@ class GalleryRule(_Part):
         of either side's; `all tests`, those of every modality of the run; `test and never shown`,
         with the pictures of the picture set that nobody saw while training; `every picture` of
         the picture set, those of training too
-    duplicates : `merged`: picture files with the same content are one candidate, under the name
-        that comes first; `kept`. Several recordings of one picture are several right candidates
-        under either
+    duplicates : `merged`: picture files with the same content are one candidate, a test picture if
+        one of them is (of several, under the name that comes first); `kept`. Several recordings of
+        one picture are several right candidates under either
     """
 
     pictures: ByModality[Pictures] = {"each": "test"}
@@ -128,8 +128,8 @@ class Protocol(_Part):
     ties : `shared`: where scores tie, the mean over the orders they could be put in; `last`: a
         right candidate comes behind the wrong ones of its score
     people : `pooled`: one gallery of everybody's recordings; `separate`: recordings are candidates
-        among those of their own person only, and "all" is the mean over people; `both`: pooled,
-        and each person on their own
+        among those of their own person only, and "all" is the mean over people, who count alike;
+        `both`: pooled, and each person on their own
     metrics : which, as far as the items allow
     strict : whether it is an error if `expect` is not met; else the scores carry a note
     """
