@@ -160,7 +160,8 @@ def encoding_by_class(recordings: int, block: int, shift: float) -> Draw:
         names = np.array(["face", "house"])
         missing = pd.array([None] * 80, "string")
         asked = np.repeat([0, 1], 40)
-        queries = pd.DataFrame({"stimulus": missing, "subject": missing, "label": names[asked]})
+        pictures = pd.array([f"p{i}" for i in range(80)], "string")
+        queries = pd.DataFrame({"stimulus": pictures, "subject": missing, "label": names[asked]})
         gallery = pd.DataFrame(
             {"label": names[shown], "subject": "sub-01", "block": unit.astype(str)}
         )

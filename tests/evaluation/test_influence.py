@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pytest
 from sklearn.metrics import roc_auc_score
 
 from neuroalign.evaluation.influence import GalleryInfluence
@@ -55,8 +56,9 @@ def _encoding(
     """Return an encoding by class: forty pictures of either class that ask the same."""
     names = np.array(["face", "house"])
     missing = pd.array([pd.NA] * 80, "string")
+    shown = pd.array([f"p{i}" for i in range(80)], "string")
     queries = pd.DataFrame(
-        {"stimulus": missing, "label": names[np.repeat([0, 1], 40)], "subject": missing}
+        {"stimulus": shown, "label": names[np.repeat([0, 1], 40)], "subject": missing}
     )
     gallery = pd.DataFrame(
         {
@@ -78,6 +80,18 @@ def test_what_a_perfect_encoding_says_hangs_on_the_blocks_of_the_recordings() ->
     assert interval.value == interval.high == 1
     # six of six, exactly: with 0.025 in the lower tail
     assert 0.53 < interval.low < 0.025 ** (1 / 6)
+
+
+def test_classes_that_ask_themselves_are_a_sample_of_nothing() -> None:
+    scores, ids = _drawn(np.random.default_rng(6), 100)
+    question = _encoding(scores, ids)
+    pictures = query_values(*question)["two_way_embedding"].interval()
+    first = [0, 40]
+    asking = question[1].iloc[first].reset_index(drop=True).assign(stimulus=pd.NA)
+    classes = query_values(question[0][first], asking, question[2])["two_way_embedding"].interval()
+    assert classes.value == pytest.approx(pictures.value)
+    assert classes.n_clusters == 100
+    assert classes.high - classes.low == pytest.approx(pictures.high - pictures.low, rel=0.1)
 
 
 def test_pictures_of_a_class_are_one_question() -> None:

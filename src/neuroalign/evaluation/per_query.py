@@ -29,12 +29,14 @@ _DIFFERENCE = (-1.0, 1.0)
 class GalleryValues:
     """What each candidate contributes to a score (see `GalleryInfluence`), and its cluster.
 
-    `strata` are the galleries whose means count alike, if these are several.
+    `strata` are the galleries whose means count alike, if these are several. `alone`: the queries
+    are the classes themselves, and a sample of nothing.
     """
 
     values: Values
     clusters: npt.NDArray[Any]
     strata: Codes | None = None
+    alone: bool = False
 
     def interval(
         self, *, n_boot: int, seed: int, bounds: tuple[float, float] = (0.0, 1.0)
@@ -145,6 +147,9 @@ class QueryValues:
                 n_boot=n_boot,
                 seed=seed,
             )
+        if self.gallery is not None and self.gallery.alone:
+            value = float(np.average(self.values, weights=self.weights))
+            return replace(self.gallery.interval(n_boot=n_boot, seed=seed), value=value)
         over_queries = bootstrap_interval(
             self.values,
             self.clusters,
@@ -277,6 +282,7 @@ def joined(
             np.concatenate([g.values for g in galleries]),
             np.concatenate([g.clusters for g in galleries]),
             _numbered([g.values for g in galleries]) if apart else None,
+            alone=all(g.alone for g in galleries),
         )
         if galleries
         else None,

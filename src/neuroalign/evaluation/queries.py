@@ -186,9 +186,11 @@ def query_values(
                 found.add("balanced_accuracy", nearest, level, by_class.usable, balance=own)
     if by_recording is not None:
         score = found.metrics["two_way_embedding"]
-        found.metrics["two_way_embedding"] = replace(
-            score, gallery=GalleryValues(by_recording.values(), unit_keys(gallery, None))
+        classes_ask = bool(queries[["stimulus", "subject"]].isna().all(axis=None))
+        contributed = GalleryValues(
+            by_recording.values(), unit_keys(gallery, None), alone=classes_ask
         )
+        found.metrics["two_way_embedding"] = replace(score, gallery=contributed)
     if retrieved is not None:
         over = "" if items is not None else "over classes (mean picture embeddings)"
         every = np.ones(n_queries, bool)
