@@ -13,12 +13,20 @@ import pytest
 from scipy.stats import false_discovery_control
 
 from laboratory import Laboratory, neuroalign, plain
-from neuroalign.assess.matrix import GEOMETRY, SAME_PICTURE, TaskMatrix, task_matrix
+from neuroalign.assess.matrix import (
+    GEOMETRY,
+    SAME_PICTURE,
+    TaskMatrix,
+    _pictures,
+    task_matrix,
+)
 from neuroalign.assess.stored import Stored, load_stored
 from neuroalign.assess.tables import matrix_rows
+from neuroalign.evaluation.protocols import GalleryRule, load_protocol
 from neuroalign.evaluation.scores import read_scores
 from neuroalign.evaluation.table_formats import format_table
 from neuroalign.report.whole_matrix import draw_matrix, matrix_table
+from neuroalign.retrieval.embeddings import Embeddings
 
 KINDS = ("pictures", "eeg", "meg", "fmri")
 
@@ -97,6 +105,30 @@ def test_pictures_are_asked_of_all_others(matrix: TaskMatrix, stored: Stored) ->
     assert matrix.cell("pictures", "pictures").scores[0].value == pytest.approx(
         np.mean(won), abs=1e-6
     )
+
+
+def test_chance_of_pictures_among_pictures_is_what_random_spaces_score(stored: Stored) -> None:
+    """A half: no picture retrieves itself, so that none hits its own by chance."""
+    few = np.arange(len(stored.judge)) < 6
+    here = replace(
+        stored,
+        judge=stored.judge.take(few),
+        models=tuple(replace(m, pictures=m.pictures.take(few)) for m in stored.models),
+    )
+    protocol = load_protocol().model_copy(
+        update={"gallery": GalleryRule(pictures={"each": "all tests"})}
+    )
+    rng = np.random.default_rng(0)
+    drawn = []
+    for _ in range(400):
+        pictures = here.models[0].pictures
+        random = Embeddings(rng.normal(size=pictures.vectors.shape), pictures.items, "random")
+        values, _ = _pictures(random, here, protocol)
+        assert values.mean_chance() == 0.5
+        drawn.append(values.value())
+    error = np.std(drawn, ddof=1) / np.sqrt(len(drawn))
+    assert abs(np.mean(drawn) - 0.5) < 3 * error
+    assert 8 * error < 0.5 / 6  # what hitting one's own picture would add
 
 
 def test_every_cell_says_what_it_is(matrix: TaskMatrix) -> None:

@@ -15,8 +15,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from neuroalign.assess import rescore_run
+from neuroalign.assess import rescore_run, score_stored
 from neuroalign.assess.ceilings import measure_agreement
+from neuroalign.assess.matrix import task_matrix
 from neuroalign.assess.restrict import restrict, unmet
 from neuroalign.assess.steps import both_sides, judge_for, steps_of
 from neuroalign.assess.stored import Embedded, ItemSet, Stored, load_stored, save_stored
@@ -236,6 +237,65 @@ def test_recordings_of_other_people_are_no_candidates_where_people_are_separate(
     assert value_of(first) == 1 and abs(value_of(second) - 0.5) < 0.2
     assert value_of(both) == pytest.approx((value_of(first) + value_of(second)) / 2)
     assert both.mean_chance() == 0.5
+
+
+def test_people_with_fewer_items_count_as_much_in_every_table() -> None:
+    protocol = pilot(
+        people="separate",
+        items={"each": ["trials"]},
+        modalities=["eeg", "meg"],
+        retrievals=["decoding", "encoding", "conversion"],
+        metrics=["class_top1", "two_way_embedding", "two_way_retrieved"],
+    )
+
+    def good_or_bad(table: pd.DataFrame, shown: Array, modality: str) -> Array:
+        bad = random_decoder(0)(table, shown, modality)
+        return np.where((table["subject"] == "P1").to_numpy()[:, None], shown, bad)
+
+    stored = stored_for(protocol, good_or_bad)
+    own = stored.models[0]
+    items = {
+        m: {slug: e.take(np.arange(len(e)) < len(e) - 30) for slug, e in sets.items()}
+        for m, sets in own.items.items()
+    }
+    stored = replace(stored, models=(replace(own, items=items),))
+    scores = score_stored(stored, protocol)
+    rows = {(s.task, s.source, s.target, s.metric, s.subject): s for s in scores}
+    plain = {key[:-1] for key in rows if not key[3].endswith("_normalised")}
+    assert len({key[:3] for key in plain}) == 6
+    for key in plain:
+        first, second, every = (rows[(*key, p)] for p in (*PEOPLE, "all"))
+        assert every.value == pytest.approx((first.value + second.value) / 2), key
+        assert every.chance == pytest.approx((first.chance + second.chance) / 2), key
+        assert every.low <= every.value <= every.high
+    assert [rows["decoding", "eeg", "pictures", "class_top1", p].n_queries for p in PEOPLE] == [
+        48,
+        18,
+    ]
+    ratio = rows["conversion", "eeg", "meg", "two_way_retrieved_normalised", "all"]
+    over, under = (
+        rows[task, source, target, "two_way_retrieved", "all"].value
+        for task, source, target in (
+            ("conversion", "eeg", "meg"),
+            ("decoding", "meg", "pictures"),
+        )
+    )
+    assert ratio.value == pytest.approx(over / under)
+    cell = task_matrix(stored, protocol, scores).cell("eeg", "eeg").scores[0]
+    (eeg,) = items["eeg"].values()
+    owner = eeg.items["subject"].to_numpy()
+    each = []
+    for person in PEOPLE:
+        asked, others = eeg.take(owner == person), eeg.take(owner != person)
+        won = []
+        for vector, name in zip(asked.vectors, asked.items["stimulus"], strict=True):
+            right = (others.items["stimulus"] == name).to_numpy()
+            cosines = others.vectors @ vector
+            if right.any():
+                won.append(np.mean(cosines[right][:, None] > cosines[~right]))
+        each.append((len(won), np.mean(won)))
+    assert [n for n, _ in each] == [36, 18]
+    assert cell.value == pytest.approx(np.mean([score for _, score in each]), abs=1e-6)
 
 
 def test_a_second_level_of_people_widens_intervals() -> None:
