@@ -117,6 +117,10 @@ def test_a_conversion_needs_both_data_sets() -> None:
     assert row[REASON] == "fMRI of arrays, not nsd"
 
 
+def test_a_retrieval_without_the_papers_metrics_is_no_row() -> None:
+    assert decoding_table([score("decoding", "eeg", "pictures", "median_rank", 3.0)], {}, {}).empty
+
+
 def test_encoding() -> None:
     table = encoding_table([score("encoding", "pictures", "meg", "two_way_retrieved", 0.6)], THEIRS)
     assert table[PAPER_COLUMN].tolist() == ["0.588"]

@@ -46,7 +46,7 @@ def paper_tables(
     Raises
     ------
     NeuroalignError
-        There are no scores of this protocol or model.
+        There are no scores of this protocol or model, or none in the paper's metrics.
     """
     run, stored = Run(Path(path)), load_stored(Path(path) / "evaluation")
     wanted = model or stored.models[0].name
@@ -61,7 +61,14 @@ def paper_tables(
         "Encoding": encoding_table(own, datasets),
         "Conversion": conversion_table(own, datasets),
     }
-    return {_title(t, wanted, own): table for t, table in tables.items() if len(table)}
+    found = {_title(t, wanted, own): table for t, table in tables.items() if len(table)}
+    if not found:
+        raise NeuroalignError(
+            f"{path} has no score under {protocol.label} in the metrics of the paper's tables: top-k, "
+            "and the 2-way of the retrieved picture, which needs three pictures or classes. `--all` "
+            "shows every score there is."
+        )
+    return found
 
 
 def number_tables(

@@ -42,6 +42,8 @@ def decoding_table(
     """
     rows = []
     for (source, items), group in _grouped(scores, "decoding"):
+        if not set(_SHOWN["decoding"]) & set(group):
+            continue
         by_class = "class_top1" in group
         first, fifth = ("class_top1", "class_top5") if by_class else ("top1", "top5")
         any_score = next(iter(group.values()))
