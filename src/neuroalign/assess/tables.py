@@ -64,9 +64,9 @@ def paper_tables(
     found = {_title(t, wanted, own): table for t, table in tables.items() if len(table)}
     if not found:
         raise NeuroalignError(
-            f"{path} has no score under {protocol.label} in the metrics of the paper's tables: top-k, "
-            "and the 2-way of the retrieved picture, which needs three pictures or classes. `--all` "
-            "shows every score there is."
+            f"{path} has no score under {protocol.label} in the metrics of the paper's tables: "
+            "top-k, and the 2-way of the retrieved picture, which needs three pictures or classes. "
+            "`--all` shows every score there is."
         )
     return found
 
