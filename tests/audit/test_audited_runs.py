@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from poison import RUNS
 
 from laboratory import Laboratory, listing, neuroalign, plain
+from neuroalign.assess.stored import load_stored
 from neuroalign.audit import (
     RULES,
     Finding,
@@ -28,7 +29,6 @@ from neuroalign.evaluation.protocols import ConceptRule, load_protocol
 from neuroalign.recordings import Recordings
 from neuroalign.report.audited import accepted_banner, audit_section
 from neuroalign.report.contents import read_contents
-from neuroalign.retrieval.embeddings import Embeddings
 
 
 @pytest.fixture
@@ -65,26 +65,20 @@ def test_validation_items_are_the_same_before_and_after_training(lab: Laboratory
         pd.testing.assert_frame_equal(before[modality], trials, check_dtype=False)
 
 
-def test_a_test_trial_among_the_validation_trials_is_found(run: Path) -> None:
-    split = pd.read_parquet(run / "split.parquet")
-    again = split[split["part"] == "test"].head(3).assign(part="validation")
-    pd.concat([split, again]).to_parquet(run / "split.parquet")
-    assert refused(run) == {"chosen-on-test"}
-    (finding,) = audit_run(run).refusals
-    assert finding.count == 3
+@pytest.mark.parametrize("name", RUNS)
+def test_a_spoiled_run_is_caught_by_its_rule_and_its_clean_twin_passes(
+    name: str, run: Path
+) -> None:
+    RUNS[name].twin(run)
+    assert audit_run(run).verdict == "passed"
+    RUNS[name].poison(run)
+    assert refused(run) == {RUNS[name].rule}
 
 
-def test_an_epoch_chosen_on_test_trials_is_found(run: Path) -> None:
-    record = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps(record | {"chosen_on": "test"}))
-    assert refused(run) == {"chosen-on-test"}
-
-
-@pytest.mark.parametrize("file", ["judge", "pictures", "eeg-repeats"])
-def test_embeddings_of_another_encoder_are_found(run: Path, file: str) -> None:
-    path = run / "evaluation" / f"{file}.parquet"
-    replace(Embeddings.load(path), space="hf:another/encoder@abc").save(path)
-    assert refused(run) == {"different-encoders"}
+def test_scores_refuse_what_is_not_of_the_encoder_that_was_stored(run: Path) -> None:
+    RUNS["another encoder: judge"].poison(run)
+    with pytest.raises(NeuroalignError, match="judge in hf:another/encoder@abc, not"):
+        load_stored(run / "evaluation")
 
 
 def test_a_refused_run_is_not_scored_unless_told(

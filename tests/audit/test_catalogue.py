@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import io
+import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image, ImageOps
-from poison import CATEGORIES, PEOPLE, STANDARDISED, World, clean_world
+from poison import CATEGORIES, PEOPLE, RUNS, STANDARDISED, World, clean_world
 
-from neuroalign.audit import Audit, audit_run
+from neuroalign.audit import RULES, Audit, audit_run
+from neuroalign.audit.material import open_material
 from neuroalign.evaluation.protocols import ConceptRule, Protocol, load_protocol
-from neuroalign.images.pictures import pictures_from_folder
+from neuroalign.images.pictures import pictures_from_folder, shipped_pictures
 from neuroalign.recordings import Recordings, Step
 from neuroalign.recordings.regroup import names_of_content
 from neuroalign.recordings.resplit import write_split
@@ -170,42 +172,221 @@ def crowded_trials(world: World) -> World:
     return replace(world, sfreq=5.0)  # four seconds a trial, one every two
 
 
-CATALOGUE: dict[str, tuple[str, Poison]] = {
-    "same file": ("test-picture-in-training", same_file_under_another_name),
-    "same pixels": ("test-picture-in-training", same_pixels_in_another_format),
-    "mirrored": ("near-duplicate-pictures", mirrored_copy),
-    "trial copied": ("recording-twice", test_trial_copied_into_training),
-    "run copied and rescaled": ("recording-twice", run_copied_to_another_person),
-    "training trial twice": ("recording-twice", training_trial_twice),
-    "fitted on all": (
-        "fitted-on-test", steps(Step(name="split"), Step(name="z-score", fitted_on="all trials")),
-    ),
-    "fitted before the split": ("fitted-on-test", steps(STANDARDISED, Step(name="split"))),
-    "fitted on who knows": ("fitted-on-test", steps(Step(name="pca", fitted_on="a sample"))),
-    "fitted on mixed runs": (
-        "fitted-on-test", steps(Step(name="z-score", fitted_on="per run, unsupervised")),
-    ),
-    "trained repeat": ("picture-on-both-sides", trained_repeat_of_a_test_picture),
-    "validated on trained pictures": ("picture-on-both-sides", validation_by_run),
-    "block design": ("class-from-time", block_design),
-    "fixed order": ("class-from-time", fixed_order_in_every_run),
-    "person without training": ("untrained-people", person_without_training),
-    "crowded": ("overlapping-trials", crowded_trials),
-}  # fmt: skip
+def another_file(world: World) -> World:
+    """The twin of a copied file: one that no trial shows."""
+    table = shipped_pictures().table
+    own = table[table["category"] == CATEGORIES[0]].drop_duplicates("label")
+    return replace(world, files=world.files | {one_of(world, "train"): read(own["path"].iloc[-1])})
 
-REFUSED = {
-    *("same file", "same pixels", "trial copied", "run copied and rescaled", "fitted on all"),
-    *("fitted before the split", "trained repeat", "block design", "fixed order"),
-}
+
+def read(path: object) -> bytes:
+    return Path(str(path)).read_bytes()
+
+
+def its_own_pixels_in_another_format(world: World) -> World:
+    name = one_of(world, "train")
+    copy = {name: reencode(world.files[name])}
+    return replace(world, files=world.files | copy, suffix={name: ".bmp"})
+
+
+def copied_into_validation(world: World) -> World:
+    with tempfile.TemporaryDirectory() as folder:
+        trials = open_material(world.write(Path(folder))).trials["eeg"]
+    name = str(trials.loc[trials["part"] == "validation", "stimulus"].min())
+    return replace(world, files=world.files | {name: world.files[one_of(world, "test")]})
+
+
+def noise_for_a_trial(world: World) -> World:
+    signals = {p: x.copy() for p, x in world.signals.items()}
+    signals["a"][world.rows("a", "train")[5]] = np.random.default_rng(9).standard_normal((4, 20))
+    return replace(world, signals=signals)
+
+
+def sessions(world: World, *columns: str) -> World:
+    """Four sessions in the order of some columns; training first, test in the last run of each."""
+    shown = world.trials.drop(columns=["session", "run", "onset_s"])
+    parts = []
+    for _, own in shown.groupby("subject"):
+        table = own.sort_values(list(columns), kind="stable") if columns else own
+        table = table.assign(session=(np.arange(len(own)) * 4 // len(own) + 1).astype(str))
+        table = table.sort_values(["session", "split"], ascending=[True, False], kind="stable")
+        parts.append(table.assign(run=np.where(table["split"] == "test", "2", "1")))
+    trials = pd.concat(parts, ignore_index=True)
+    trials["onset_s"] = trials.groupby(["subject", "session", "run"]).cumcount() * 2.0
+    return replace(world, trials=trials)
+
+
+def a_session_for_each_class(world: World) -> World:
+    return sessions(world, "label")
+
+
+def a_person_for_each_class(world: World) -> World:
+    """Of two classes; each person saw one of them."""
+    own = dict(zip(PEOPLE, CATEGORIES[:2], strict=True))
+    rows = world.trials["label"] == world.trials["subject"].map(own)
+    signals = {
+        p: x[rows[world.trials["subject"] == p].to_numpy(bool)] for p, x in world.signals.items()
+    }
+    return replace(world, trials=world.trials[rows].reset_index(drop=True), signals=signals)
+
+
+def nameless_classes(world: World) -> World:
+    """Neither trials nor the folders of pictures tell a class."""
+
+    def flat(name: str) -> str:
+        return name.replace("/", "_")
+
+    stimulus = world.trials["stimulus"].map(flat)
+    return replace(
+        world,
+        files={flat(k): v for k, v in world.files.items()},
+        trials=world.trials.assign(stimulus=stimulus, label=pd.NA),
+    )
+
+
+def new_concepts(world: World) -> World:
+    """Test pictures are of other concepts than training pictures."""
+    return world.with_trials(
+        lambda t: t.assign(label=t["label"].where(t["split"] == "train", "new " + t["label"]))
+    )
+
+
+def training_without_labels(world: World) -> World:
+    bare = nameless_classes(world)
+    return replace(bare, trials=bare.trials.assign(label=world.trials["label"].where(
+        world.trials["split"] == "test"
+    )))  # fmt: skip
+
+
+def concepts_spelled_otherwise(world: World) -> World:
+    return world.with_trials(
+        lambda t: t.assign(label=t["label"].where(t["split"] == "train", t["label"].str.upper()))
+    )
+
+
+def large(world: World) -> World:
+    return clean_world(pictures_each=10, test_each=6)
+
+
+def fewer_pictures_of_a_class(world: World) -> World:
+    whole = large(world)
+    test = whole.trials[whole.trials["split"] == "test"]
+    names = test.loc[test["label"] == CATEGORIES[0], "stimulus"].drop_duplicates().iloc[:3]
+    keep = ~whole.trials["stimulus"].isin(names)
+    signals = {
+        p: x[keep[whole.trials["subject"] == p].to_numpy(bool)] for p, x in whole.signals.items()
+    }
+    return replace(whole, trials=whole.trials[keep].reset_index(drop=True), signals=signals)
+
+
+def as_it_is(world: World) -> World:
+    return world
+
+
+ZERO_SHOT = load_protocol().model_copy(update={"concepts": ConceptRule(zero_shot=True)})
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A spoiled data set, the rule that finds it, how bad it is, and its clean twin."""
+
+    rule: str
+    severity: str
+    poison: Poison
+    twin: Poison = as_it_is
+    protocol: Protocol | None = None
+
+
+def fitted(said: str | None, name: str = "z-score") -> Poison:
+    return steps(Step(name="split"), Step(name=name, fitted_on=said))
+
+
+def clock(poison: Poison, twin: Poison = as_it_is) -> Entry:
+    return Entry("class-from-time", "refusal", poison, twin)
+
+
+def shared(poison: Poison) -> Entry:
+    return Entry("shared-concepts", "refusal", poison, new_concepts, ZERO_SHOT)
+
+
+def provenance(severity: str, poison: Poison, twin: str = "training trials of all people") -> Entry:
+    return Entry("fitted-on-test", severity, poison, fitted(twin))
+
+
+CATALOGUE: dict[str, Entry] = {
+    "same file": Entry(
+        "test-picture-in-training", "refusal", same_file_under_another_name, another_file
+    ),
+    "same pixels": Entry(
+        "test-picture-in-training", "refusal", same_pixels_in_another_format,
+        its_own_pixels_in_another_format,
+    ),
+    "copied into validation": Entry(
+        "test-picture-in-training", "refusal", copied_into_validation, another_file
+    ),
+    "mirrored": Entry("near-duplicate-pictures", "warning", mirrored_copy),
+    "trial copied": Entry(
+        "recording-twice", "refusal", test_trial_copied_into_training, noise_for_a_trial
+    ),
+    "run copied and rescaled": Entry("recording-twice", "refusal", run_copied_to_another_person),
+    "training trial twice": Entry(
+        "recording-twice", "warning", training_trial_twice, noise_for_a_trial
+    ),
+    "fitted on all": provenance("refusal", fitted("all trials")),
+    "fitted on held-out trials": provenance("refusal", fitted("training and held-out trials")),
+    "fitted on the entire set": provenance(
+        "refusal", fitted("entire data set, before the training started"), "all training trials"
+    ),
+    "fitted before the split": provenance("refusal", steps(STANDARDISED, Step(name="split"))),
+    "fitted on who knows": provenance(
+        "warning", fitted("a sample", "pca"), "training trials (test trials excluded)"
+    ),
+    "fitted on nothing said": provenance("warning", fitted(None)),
+    "fitted on mixed runs": provenance("warning", fitted("per run, unsupervised")),
+    "trained repeat": Entry("picture-on-both-sides", "refusal", trained_repeat_of_a_test_picture),
+    "validated on trained pictures": Entry("picture-on-both-sides", "warning", validation_by_run),
+    "block design": clock(block_design),
+    "fixed order": clock(fixed_order_in_every_run),
+    "a session for each class": clock(a_session_for_each_class, sessions),
+    "a person for each class": clock(a_person_for_each_class),
+    "block design, no classes known": clock(
+        lambda w: nameless_classes(block_design(w)), nameless_classes
+    ),
+    "concepts shared": shared(as_it_is),
+    "concepts unknown": shared(training_without_labels),
+    "concepts spelled otherwise": shared(concepts_spelled_otherwise),
+    "person without training": Entry("untrained-people", "warning", person_without_training),
+    "crowded": Entry("overlapping-trials", "warning", crowded_trials),
+    "few": Entry("few-test-items", "note", as_it_is, large),
+    "unequal": Entry("unequal-classes", "note", fewer_pictures_of_a_class, large),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_each_poison_is_caught_by_its_rule_alone(name: str, tmp_path: Path) -> None:
-    rule, poison = CATALOGUE[name]
-    recipe = poison(clean_world()).write(tmp_path)
-    audit = audit_run(recipe)
-    assert checked(audit) == {rule}
-    assert (audit.exit_status == 2) == (name in REFUSED)
+    entry = CATALOGUE[name]
+    audit = audit_run(entry.poison(clean_world()).write(tmp_path), entry.protocol)
+    assert checked(audit) == ({entry.rule} if entry.severity != "note" else set())
+    assert {f.severity for f in audit.findings if f.rule == entry.rule} == {entry.severity}
+    if entry.severity == "note":
+        assert {f.rule for f in audit.findings} == {entry.rule}
+
+
+TWINS = {(e.twin, e.protocol is None): (name, e) for name, e in CATALOGUE.items()}
+
+
+@pytest.mark.parametrize("name", [name for name, _ in TWINS.values()])
+def test_its_clean_twin_passes(name: str, tmp_path: Path) -> None:
+    entry = CATALOGUE[name]
+    audit = audit_run(entry.twin(clean_world()).write(tmp_path), entry.protocol)
+    assert checked(audit) == set()
+    assert entry.rule == "few-test-items" or entry.rule not in {f.rule for f in audit.findings}
+
+
+def test_no_rule_is_without_a_poison_and_a_twin() -> None:
+    """Those that need a trained run are spoiled in test_audited_runs.py."""
+    assert {e.rule for e in CATALOGUE.values()} | {e.rule for e in RUNS.values()} == set(RULES)
+    assert all(e.twin is not e.poison for e in CATALOGUE.values())
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -204,7 +204,7 @@ def _person(
         hits[name] = _permuted_hits(forest.predict(design[side]), labels[side], stretch, rng, draws)
     every = _stretches(table, rows, labels)
     parts = parts_of_recording(features.iloc[rows])
-    guessed = guessed_by_part(parts, side, labels, every, rng, draws)
+    guessed = guessed_by_part(parts, side, labels, every, _changes(table, rows), rng, draws)
     pairs = _neighbours(table, rows, side)
     same = labels[pairs[:, 0]] == labels[pairs[:, 1]]
     null = np.zeros(draws)
@@ -241,12 +241,21 @@ def _rarity(labels: _Ints, stretch: _Ints) -> float:
 
 def _stretches(table: pd.DataFrame, rows: _Ints, labels: _Ints) -> _Ints:
     """Return the number of the stretch of one class, session, run and block of each trial."""
-    changes = np.diff(labels) != 0
-    for column in ("session", "run", "block"):
+    new = np.diff(labels, prepend=labels[:1]) != 0
+    new |= np.diff(_changes(table, rows, ("session", "run", "block")), prepend=0) != 0
+    return np.cumsum(new)
+
+
+def _changes(
+    table: pd.DataFrame, rows: _Ints, columns: Sequence[str] = ("session", "run")
+) -> _Ints:
+    """Count, up to each trial, how often a name in these columns has changed."""
+    changed = np.zeros(len(rows) - 1, bool)
+    for column in columns:
         if column in table:
             names = table[column].astype("string").fillna("").to_numpy(object)[rows]
-            changes |= names[1:] != names[:-1]
-    return np.concatenate([[0], np.cumsum(changes)])
+            changed |= names[1:] != names[:-1]
+    return np.concatenate([[0], np.cumsum(changed)])
 
 
 def _permuted_hits(
@@ -264,11 +273,7 @@ def _permuted_hits(
 
 def _neighbours(table: pd.DataFrame, rows: _Ints, test: npt.NDArray[np.bool_]) -> _Ints:
     """Pair test trials with the training trials next to them in their session and run."""
-    adjacent = np.diff(rows) == 1
-    for column in ("session", "run"):
-        if column in table:
-            names = table[column].astype("string").fillna("").to_numpy(object)[rows]
-            adjacent &= names[1:] == names[:-1]
+    adjacent = (np.diff(rows) == 1) & (np.diff(_changes(table, rows)) == 0)
     crossing = np.flatnonzero(adjacent & (test[1:] != test[:-1]))
     return np.column_stack([crossing, crossing + 1]).astype(np.int64)
 

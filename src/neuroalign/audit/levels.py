@@ -99,7 +99,23 @@ def _one(
         yield OneWith(name, len(pairs), n_test, people)
 
 
-def parts_of_recording(features: pd.DataFrame) -> dict[str, _Ints]:
+@dataclass(frozen=True)
+class Parts:
+    """One way to divide a person's trials.
+
+    Attributes
+    ----------
+    number : ndarray of shape (n_trials,), int64
+        The part of each trial.
+    of_run : bool
+        Whether the same part of every run is one part.
+    """
+
+    number: _Ints
+    of_run: bool = False
+
+
+def parts_of_recording(features: pd.DataFrame) -> dict[str, Parts]:
     """Divide a person's trials into parts, in several ways.
 
     Parameters
@@ -109,14 +125,14 @@ def parts_of_recording(features: pd.DataFrame) -> dict[str, _Ints]:
 
     Returns
     -------
-    dict from a name in words to an array of int64, a number for each trial
+    dict from a name in words to Parts
     """
     found = {}
     for columns in _NAMED:
         if set(columns) <= set(features):
             codes = features[list(columns)].to_numpy(np.int64)
             number = np.unique(codes, axis=0, return_inverse=True)[1].reshape(-1)
-            found[" of a ".join(reversed(columns))] = number.astype(np.int64)
+            found[" of a ".join(reversed(columns))] = Parts(number.astype(np.int64))
     for column, name, counts in (
         ("position", "{} of the recording", _OF_RECORDING),
         ("position_in_run", "{} of its run", _OF_RUN),
@@ -126,7 +142,8 @@ def parts_of_recording(features: pd.DataFrame) -> dict[str, _Ints]:
             place = (place - place.min()) / (np.ptp(place) + 1)
             for n in counts:
                 part = "half" if n == 2 else f"{n}th"
-                found[name.format(part)] = np.floor(place * n).astype(np.int64)
+                number = np.floor(place * n).astype(np.int64)
+                found[name.format(part)] = Parts(number, column == "position_in_run")
     return found
 
 
@@ -152,34 +169,41 @@ class Guessed:
 
 
 def guessed_by_part(
-    parts: dict[str, _Ints],
+    parts: dict[str, Parts],
     test: _Mask,
     labels: _Ints,
     stretch: _Ints,
+    run: _Ints,
     rng: np.random.Generator,
     draws: int,
 ) -> dict[str, Guessed]:
     """Guess classes by parts of each kind, and again with the classes of stretches permuted.
 
     Stretches of both sides change classes with each other: the order of the whole recording is
-    what was drawn by lot. What the training trials of all parts tell is taken off, since it is not
-    the part's: classes that are equally frequent in every run agree across a split more often than
-    permuted ones do.
+    what was drawn by lot; that within each run, where the parts are places within the run. What
+    the training trials of all parts tell is taken off, since it is not the part's: classes that
+    are equally frequent in every run agree across a split more often than permuted ones do.
+    `stretch` and `run` are numbers that never fall.
     """
     n_classes = int(labels.max()) + 1
     used = {
-        name: part
-        for name, part in parts.items()
-        if len(set(part[test].tolist()) & set(part[~test].tolist())) > 1
+        name: p
+        for name, p in parts.items()
+        if len(set(p.number[test].tolist()) & set(p.number[~test].tolist())) > 1
     }
-    of_stretch = labels[np.searchsorted(stretch, np.arange(int(stretch[-1]) + 1))]
+    first = np.searchsorted(stretch, np.arange(int(stretch[-1]) + 1))
+    of_stretch, run_of_stretch = labels[first], run[first]
     null = {name: np.empty(draws) for name in used}
     for i in range(draws if used else 0):
-        mixed = rng.permutation(of_stretch)[stretch]
-        for name, part in used.items():
-            right, by_chance, _ = _shares(part, test, mixed, n_classes)
+        anywhere = rng.permutation(of_stretch)[stretch]
+        in_run = of_stretch[np.lexsort((rng.random(len(first)), run_of_stretch))][stretch]
+        for name, p in used.items():
+            mixed = in_run if p.of_run else anywhere
+            right, by_chance, _ = _shares(p.number, test, mixed, n_classes)
             null[name][i] = right - by_chance
-    return {n: Guessed(*_shares(p, test, labels, n_classes), null[n]) for n, p in used.items()}
+    return {
+        n: Guessed(*_shares(p.number, test, labels, n_classes), null[n]) for n, p in used.items()
+    }
 
 
 def _shares(part: _Ints, test: _Mask, labels: _Ints, n_classes: int) -> tuple[float, float, int]:
