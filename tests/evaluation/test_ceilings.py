@@ -6,11 +6,10 @@ import pytest
 from scipy.stats import pearsonr
 
 from neuroalign.errors import NeuroalignError
-from neuroalign.evaluation.ceilings import (
+from neuroalign.evaluation.ceilings import other_people, own_repeats
+from neuroalign.evaluation.reliability import (
     halves,
     noise_ceiling,
-    other_people,
-    own_repeats,
     read_ncsnr,
     spearman_brown,
     split_half_values,

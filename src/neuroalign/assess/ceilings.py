@@ -10,16 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from neuroalign.evaluation.ceilings import (
-    MatchScores,
-    halves,
-    noise_ceiling,
-    own_repeats,
-    read_ncsnr,
-    split_half_values,
-)
+from neuroalign.evaluation.ceilings import MatchScores, own_repeats
 from neuroalign.evaluation.items import TestItems
 from neuroalign.evaluation.own_class import own_class
+from neuroalign.evaluation.reliability import halves, noise_ceiling, read_ncsnr, split_half_values
 from neuroalign.files import atomic_file
 from neuroalign.models.ridge import RidgeSolution
 from neuroalign.recordings.container import Recordings

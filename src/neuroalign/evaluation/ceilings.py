@@ -11,13 +11,11 @@ other people
     A person's embedding is retrieved from the mean embedding of everyone else.
 own class, other people by class
     The same where pictures do not come back, from mean responses to classes (`own_class`).
-explainable variance
-    The share of a signal's variance over pictures that the picture decides: from split halves, or
-    from the noise-ceiling signal-to-noise ratio (`ncsnr`) that the Natural Scenes Dataset ships.
 
-All but the last are no mathematical bounds: the candidates are responses and as noisy as the
-queries, where a decoder's candidates are pictures. With few repeats a decoder passes them, and its
-share of the way is then above 1.
+They are no mathematical bounds: the candidates are responses and as noisy as the queries, where a
+decoder's candidates are pictures. With few repeats a decoder passes them, and its share of the way
+is then above 1. (What no retrieval needs, the share of variance that the picture decides, is in
+`reliability`.)
 """
 
 from __future__ import annotations
@@ -30,8 +28,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from neuroalign.errors import NeuroalignError
-from neuroalign.recordings.container import Recordings
 from neuroalign.retrieval.embeddings import Embeddings
 
 Array = npt.NDArray[np.float64]
@@ -64,61 +60,6 @@ class MatchScores:
     items: pd.DataFrame
     candidates: pd.DataFrame
     scores: npt.NDArray[np.float32]
-
-
-def spearman_brown(reliability: npt.ArrayLike, factor: float) -> Array:
-    """Return the reliability of `factor` times as many repeats: f r / (1 + (f - 1) r).
-
-    Spearman (1910) and Brown (1910). A reliability at or below -1/(factor - 1) has no meaning and
-    gives NaN.
-    """
-    r = np.asarray(reliability, np.float64)
-    denominator = 1 + (factor - 1) * r
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.where(denominator > 0, factor * r / denominator, np.nan))
-
-
-def noise_ceiling(ncsnr: npt.ArrayLike, n_averaged: npt.ArrayLike = 1) -> Array:
-    """Return the share of variance that the picture decides in an average of `n_averaged` trials.
-
-    ncsnr^2 / (ncsnr^2 + 1 / n), Allen et al. (2022), "A massive 7T fMRI dataset to bridge
-    cognitive neuroscience and artificial intelligence". Where averages differ in their number of
-    trials, give the numbers: 1 / n is then their mean, as in the data set's manual.
-
-    Parameters
-    ----------
-    ncsnr : array of shape (n_voxels,)
-        Standard deviation of the signal over that of the noise of a single trial.
-    n_averaged : int or array of shape (n_items,)
-
-    Returns
-    -------
-    ndarray of shape (n_voxels,), in 0..1
-    """
-    squared = np.asarray(ncsnr, np.float64) ** 2
-    noise = float(np.mean(1.0 / np.atleast_1d(np.asarray(n_averaged, np.float64))))
-    return np.asarray(squared / (squared + noise))
-
-
-def read_ncsnr(recordings: Recordings, subject: str) -> npt.NDArray[np.float32] | None:
-    """Return a person's `ncsnr` of each voxel, (n_voxels,), if the recordings bring one.
-
-    Raises
-    ------
-    NeuroalignError
-        The file does not fit the person's voxels.
-    """
-    path = recordings.path / "ncsnr" / f"{subject}.npy"
-    if not path.is_file():
-        return None
-    found: npt.NDArray[np.float32] = np.load(path, allow_pickle=False)
-    if found.shape != recordings.feature_shape(subject):
-        raise NeuroalignError(
-            f"{path} holds values of shape {found.shape}, but {subject} has trials of shape "
-            f"{recordings.feature_shape(subject)}: the noise ceiling would be that of other "
-            "voxels. Prepare these recordings again."
-        )
-    return found
 
 
 def own_repeats(
@@ -174,9 +115,9 @@ def own_repeats(
             asked = asked[counts[asked] > 1]
             # A candidate without other trials still stands there, by those that it has.
             lone = counts[picture] == 1
-            rest = _means(signals, picture, (fold != part) | lone, len(names))
-            own = _means(signals, picture, fold == part, len(names))[asked]
-            scores.append(_unit(_standard(own)) @ _unit(_standard(rest)).T)
+            rest = means_of(signals, picture, (fold != part) | lone, len(names))
+            own = means_of(signals, picture, fold == part, len(names))[asked]
+            scores.append(_unit(standardised(own)) @ _unit(standardised(rest)).T)
             averaged = np.bincount(picture[fold == part], minlength=len(names))[asked]
             tables.append(
                 pd.DataFrame(
@@ -229,7 +170,7 @@ def other_people(
         for other in dict.fromkeys(subjects[others]):
             theirs = known & (subjects == other)
             seen = np.unique(code[theirs])
-            means[seen] += _unit(_means(items.vectors, code, theirs, len(names))[seen])
+            means[seen] += _unit(means_of(items.vectors, code, theirs, len(names))[seen])
         scores[own] = items.vectors[own].astype(np.float64) @ _unit(means).T
     if np.isnan(scores).all():
         return None
@@ -247,75 +188,6 @@ def class_table(names: Sequence[str]) -> pd.DataFrame:
     )
 
 
-def split_half_values(
-    first: npt.NDArray[np.floating], second: npt.NDArray[np.floating], factor: float = 2.0
-) -> Array:
-    """Return each picture's part in the explainable variance, averaged over features.
-
-    The mean is the mean over features of the split-half correlation over pictures, corrected by
-    Spearman and Brown to `factor` times the repeats of a half. The parts are its influence values
-    (a correlation's is a b - r (a^2 + b^2) / 2 for standard scores a and b), so that pictures can
-    be drawn again without computing correlations again.
-
-    Parameters
-    ----------
-    first, second : ndarray of shape (n_pictures, n_features)
-        Averages over the two halves of the repeats.
-    factor : float
-        2 for the reliability of all repeats; 2 / n for that of a single one of n.
-
-    Returns
-    -------
-    ndarray of shape (n_pictures,)
-    """
-    if first.shape != second.shape or len(first) < 3:
-        raise NeuroalignError(
-            "A split-half reliability needs the same three or more pictures in both halves: got "
-            f"{first.shape} and {second.shape}."
-        )
-    varies = (np.ptp(first, axis=0) > 0) & (np.ptp(second, axis=0) > 0)
-    if not varies.any():
-        raise NeuroalignError("All features are the same for every picture: nothing can agree.")
-    a, b = _standard(first[:, varies]), _standard(second[:, varies])
-    r = (a * b).mean(axis=0)
-    # Half a correlation below 0 is chance; corrected, its like would grow without bound.
-    usable = np.maximum(r, 0.0)
-    denominator = 1 + (factor - 1) * usable
-    value, slope = factor * r / denominator, factor / denominator**2
-    influence = a * b - r * (a**2 + b**2) / 2
-    return np.asarray((value + slope * influence).mean(axis=1))
-
-
-def halves(
-    test: Recordings,
-) -> dict[str, tuple[pd.DataFrame, npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
-    """Return, for each person, the averages of even and of odd repeats of the same pictures.
-
-    Pictures with fewer than two trials are left out, and people with fewer than three pictures.
-
-    Returns
-    -------
-    dict from subject to (items, first, second)
-        `items` has `stimulus` and `n_averaged`, the trials of both halves.
-    """
-    found = {}
-    for subject in test.subjects:
-        view = test.select(subject=subject)
-        view = view.take(np.argsort(view.trials["array_row"].to_numpy(), kind="stable"))
-        view = view.take(view.trials["stimulus"].notna().to_numpy())
-        names, picture = np.unique(view.trials["stimulus"].astype(str), return_inverse=True)
-        counts = np.bincount(picture, minlength=len(names))
-        if (counts > 1).sum() < 3:
-            continue
-        half = view.trials.groupby("stimulus").cumcount().to_numpy() % 2
-        signals = view.read().reshape(len(view), -1)
-        keep = np.flatnonzero(counts > 1)
-        first, second = (_means(signals, picture, half == h, len(names))[keep] for h in (0, 1))
-        table = pd.DataFrame({"stimulus": names[keep], "n_averaged": counts[keep]})
-        found[subject] = (table, first, second)
-    return found
-
-
 def _match_scores(
     tables: Sequence[pd.DataFrame], scores: Sequence[Array], names: npt.NDArray[np.str_]
 ) -> MatchScores:
@@ -331,10 +203,18 @@ def _match_scores(
     return MatchScores(items, candidates, np.concatenate(scores).astype(np.float32))
 
 
-def _means(
+def means_of(
     rows: npt.NDArray[np.floating], code: npt.NDArray[np.int64], chosen: npt.ArrayLike, n: int
 ) -> Array:
-    """Return the mean of the chosen rows of each code, zeros where there is none."""
+    """Return the mean of the chosen rows of each of n codes, zeros where there is none.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_rows, n_features)
+    code : ndarray of shape (n_rows,), in 0..n-1
+    chosen : array of shape (n_rows,), bool
+    n : int
+    """
     where = np.flatnonzero(np.asarray(chosen))
     order = where[np.argsort(code[where], kind="stable")]
     counts = np.bincount(code[order], minlength=n)
@@ -347,7 +227,7 @@ def _means(
     return out
 
 
-def _standard(rows: npt.NDArray[np.floating]) -> Array:
+def standardised(rows: npt.NDArray[np.floating]) -> Array:
     """Centre and scale each feature over the rows; one that is constant becomes 0."""
     centred = rows.astype(np.float64) - rows.mean(axis=0, dtype=np.float64)
     scale = centred.std(axis=0)
