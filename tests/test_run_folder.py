@@ -37,6 +37,9 @@ def test_nothing_slow_is_imported_for_a_refusal(lab: Laboratory) -> None:
     commands = [
         *([name, "nowhere"] for name in ("audit", "evaluate", "matrix", "report", "tables")),
         *([name, run, "--protocol", "none"] for name in ("audit", "evaluate", "matrix", "tables")),
+        ["decode", "nowhere", "eeg"],
+        ["encode", "nowhere", "meg"],
+        ["convert", "nowhere", "meg", "eeg"],
         ["evaluate", "nowhere", "--stored"],
         ["evaluate", str(lab.data), "--stored"],
         ["compare", run, "nowhere"],

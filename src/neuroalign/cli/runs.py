@@ -109,6 +109,10 @@ def decode_command(
     grid: Grid = None,
 ) -> None:
     """Rank pictures for test recordings."""
+    from neuroalign.run_folder import require_trained
+
+    require_trained(run)
+
     from neuroalign.retrieve import decode_run
 
     answer = decode_run(run, modality.value, items=items, query=query, gallery=gallery, k=top)
@@ -130,6 +134,10 @@ def encode_command(
     grid: Grid = None,
 ) -> None:
     """Rank test recordings for pictures."""
+    from neuroalign.run_folder import require_trained
+
+    require_trained(run)
+
     from neuroalign.retrieve import encode_run
 
     answer = encode_run(run, modality.value, items=items, picture=picture, k=top)
@@ -147,6 +155,10 @@ def convert_command(
     grid: Grid = None,
 ) -> None:
     """Rank test recordings of one modality for those of another."""
+    from neuroalign.run_folder import require_trained
+
+    require_trained(run)
+
     from neuroalign.retrieve import convert_run
 
     answer = convert_run(run, source.value, target.value, items=items, query=query, k=top)
