@@ -12,6 +12,7 @@ import pytest
 from miniatures.imagenet_eeg import MiniatureReader, write_imagenet_eeg
 from neuroalign.audit import audit_run
 from neuroalign.audit.design import ALPHA, DesignTest, test_design
+from neuroalign.audit.levels import one_with_class
 from neuroalign.recordings.arrays import prepare_arrays
 from neuroalign.recordings.preparation import prepare
 from neuroalign.recordings.readers.imagenet_eeg import ImageNetEegOptions
@@ -98,6 +99,83 @@ def test_two_blocks_of_one_person_are_enough() -> None:
     found = outcome(trials(label, part))
     assert found.p < ALPHA
     assert "right before and after" in found.told_by
+
+
+def sessions_of_classes(people: int, classes: int, *, named: bool, runs: int = 4) -> pd.DataFrame:
+    """Each class in a session of its own, whose last run is held out."""
+    session = np.repeat(np.arange(classes), runs * 10)
+    run = np.tile(np.repeat(np.arange(runs), 10), classes)
+    part = np.where(run == runs - 1, "test", "train")
+    table = trials(np.stack([session] * people), np.stack([part] * people), run)
+    if named:
+        return table.assign(session=np.tile(session, people).astype(str))
+    return table.assign(run=(np.tile(session * runs + run, people)).astype(str))
+
+
+@pytest.mark.parametrize(("people", "classes"), [(1, 2), (1, 3), (6, 2)])
+def test_class_and_session_in_one_are_found_however_few_they_are(people: int, classes: int) -> None:
+    """Whole runs are held out, and permutations of two times four runs are too few for a test."""
+    table = sessions_of_classes(people, classes, named=True)
+    one = one_with_class(table)
+    assert one is not None
+    assert (one.name, one.n_parts, one.n_test) == ("session", people * classes, len(table) // 4)
+    assert len(one.people) == people
+    mixed = table.assign(concept=np.roll(table["concept"], 25))
+    assert one_with_class(mixed) is None
+
+
+def test_class_and_person_in_one_are_found() -> None:
+    label = np.repeat([[0], [1], [1]], 12, axis=1)
+    table = trials(label, np.resize(["train", "train", "test"], label.shape))
+    one = one_with_class(table)
+    assert one is not None
+    assert (one.name, one.n_parts, one.n_test) == ("person", 3, 12)
+    assert one_with_class(table.assign(part=np.repeat(["train", "train", "test"], 12))) is None
+
+
+def test_where_no_test_can_tell_the_least_p_says_so() -> None:
+    """One person, two classes, one in each half of eight runs: 2 of 70 orders are like that."""
+    few = outcome(sessions_of_classes(1, 2, named=False))
+    assert few.accuracy == 1
+    # Of two ways; permuting the two blocks of the test alone comes to nothing.
+    assert few.attainable == pytest.approx(2 * 2 / 70)
+    assert few.p >= 2 / 70
+    # Seven such runs a class, or three classes, are enough: 2 of 3,432 orders, 6 of 34,650.
+    for enough in (
+        sessions_of_classes(1, 2, named=False, runs=7),
+        sessions_of_classes(1, 3, named=False),
+    ):
+        assert outcome(enough).attainable < ALPHA
+        assert outcome(enough).p < ALPHA
+
+
+def test_people_with_one_order_of_classes_are_one_draw() -> None:
+    """What one person's order happens to tell is not told six times over."""
+    run = np.repeat(np.arange(4), 12)
+    held = np.where(run >= 3, "test", "train")
+    for seed in range(4):
+        label = np.random.default_rng(seed).permutation(np.resize([0, 1, 2], len(run)))
+        one, many = (
+            outcome(trials(np.stack([label] * n), np.stack([held] * n), run)) for n in (1, 4)
+        )
+        assert (one.p, one.accuracy, one.attainable) == (many.p, many.accuracy, many.attainable)
+
+
+def test_clean_designs_are_not_refused() -> None:
+    """Blocks in random order with whole runs held out, and single trials held out at random."""
+    refused = []
+    run = np.repeat(np.arange(6), 16)
+    for seed in range(12):
+        rng = np.random.default_rng([8, seed])
+        blocks_of_four = np.concatenate([np.repeat(rng.permutation(4), 4) for _ in range(6)])
+        shuffled = rng.permutation(blocks_of_four)
+        for label, part in (
+            (blocks_of_four, run >= 4),
+            (shuffled, rng.random(len(run)) < 0.25),
+        ):
+            table = trials(label[None], np.where(part, "test", "train")[None], run)
+            refused.append(one_with_class(table) is not None or outcome(table).p < ALPHA)
+    assert sum(refused) == 0
 
 
 def test_the_order_of_rows_and_the_names_of_classes_do_not_matter() -> None:

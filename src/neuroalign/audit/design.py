@@ -203,7 +203,7 @@ def _person(
         forest.fit(design[~side], labels[~side])
         hits[name] = _permuted_hits(forest.predict(design[side]), labels[side], stretch, rng, draws)
     every = _stretches(table, rows, labels)
-    parts = parts_of_recording(features.iloc[rows])
+    parts = parts_of_recording(features.iloc[rows], side)
     guessed = guessed_by_part(parts, side, labels, every, _changes(table, rows), rng, draws)
     pairs = _neighbours(table, rows, side)
     same = labels[pairs[:, 0]] == labels[pairs[:, 1]]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,8 @@ _NAMED = (("session",), ("run",), ("block",), ("session", "run"))
 #: A recording, and a run, is also looked at in so many parts of equal length.
 _OF_RECORDING = (2, 4, 8, 16)
 _OF_RUN = (2, 4, 8)
+#: So many labels are permuted at a time.
+_CHUNK = 200_000
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def one_with_class(trials: pd.DataFrame) -> OneWith | None:
         for columns in _NAMED:
             if set(columns) <= set(own) and own[list(columns)].notna().all(axis=None):
                 name = " of a ".join(reversed(columns))
-                keys = own[list(columns)].astype(str).agg("\x1f".join, axis=1)
+                keys = own.groupby(list(columns), sort=False).ngroup()
                 found.setdefault(name, []).extend(_one(own, keys, name, (str(person),)))
     subjects = known["subject"].astype(str)
     people = tuple(sorted(set(subjects)))
@@ -86,7 +89,7 @@ def one_with_class(trials: pd.DataFrame) -> OneWith | None:
 
 
 def _one(
-    own: pd.DataFrame, keys: pd.Series[str], name: str, people: tuple[str, ...]
+    own: pd.DataFrame, keys: pd.Series[Any], name: str, people: tuple[str, ...]
 ) -> Iterator[OneWith]:
     test = own["part"] == "test"
     both = keys.isin(set(keys[test]) & set(keys[~test]))
@@ -115,13 +118,14 @@ class Parts:
     of_run: bool = False
 
 
-def parts_of_recording(features: pd.DataFrame) -> dict[str, Parts]:
+def parts_of_recording(features: pd.DataFrame, test: _Mask) -> dict[str, Parts]:
     """Divide a person's trials into parts, in several ways.
 
     Parameters
     ----------
     features : pandas.DataFrame
-        One person's rows of `evaluation.signal_blind.design_features`.
+        One person's rows of `evaluation.signal_blind.design_features`, in the order of recording.
+    test : ndarray of shape (n_trials,), bool
 
     Returns
     -------
@@ -144,6 +148,10 @@ def parts_of_recording(features: pd.DataFrame) -> dict[str, Parts]:
                 part = "half" if n == 2 else f"{n}th"
                 number = np.floor(place * n).astype(np.int64)
                 found[name.format(part)] = Parts(number, column == "position_in_run")
+    # Wherever the borders are: the training right before, or right after, what is held out.
+    turns = np.diff(test.astype(np.int64), prepend=int(test[0]))
+    found["piece that the test trials end"] = Parts(np.cumsum(turns < 0))
+    found["piece that the test trials begin"] = Parts(np.cumsum(turns > 0))
     return found
 
 
@@ -193,27 +201,36 @@ def guessed_by_part(
     }
     first = np.searchsorted(stretch, np.arange(int(stretch[-1]) + 1))
     of_stretch, run_of_stretch = labels[first], run[first]
-    null = {name: np.empty(draws) for name in used}
-    for i in range(draws if used else 0):
-        anywhere = rng.permutation(of_stretch)[stretch]
-        in_run = of_stretch[np.lexsort((rng.random(len(first)), run_of_stretch))][stretch]
+    null: dict[str, list[_Floats]] = {name: [] for name in used}
+    chunk = max(1, _CHUNK // len(labels))
+    for start in range(0, draws if used else 0, chunk):
+        n = min(chunk, draws - start)
+        anywhere = rng.permuted(np.tile(of_stretch, (n, 1)), axis=1)[:, stretch]
+        in_run = of_stretch[np.argsort(run_of_stretch + rng.random((n, len(first))))][:, stretch]
         for name, p in used.items():
             mixed = in_run if p.of_run else anywhere
             right, by_chance, _ = _shares(p.number, test, mixed, n_classes)
-            null[name][i] = right - by_chance
-    return {
-        n: Guessed(*_shares(p.number, test, labels, n_classes), null[n]) for n, p in used.items()
-    }
+            null[name].append(right - by_chance)
+    found = {}
+    for name, p in used.items():
+        right, by_chance, n_test = _shares(p.number, test, labels[None], n_classes)
+        found[name] = Guessed(
+            float(right[0]), float(by_chance[0]), n_test, np.concatenate(null[name])
+        )
+    return found
 
 
-def _shares(part: _Ints, test: _Mask, labels: _Ints, n_classes: int) -> tuple[float, float, int]:
-    n_parts = int(part.max()) + 1
-    cell = part * n_classes + labels
-    size = n_parts * n_classes
-    trained = np.bincount(cell[~test], minlength=size).reshape(n_parts, n_classes)
-    tested = np.bincount(cell[test], minlength=size).reshape(n_parts, n_classes)
-    totals = trained.sum(axis=1)
-    tested = tested[totals > 0]
-    right = (trained[totals > 0] * tested).sum(axis=1) / totals[totals > 0]
-    by_chance = tested.sum(axis=0) @ trained.sum(axis=0) / totals.sum()
-    return float(right.sum()), float(by_chance), int(tested.sum())
+def _shares(
+    part: _Ints, test: _Mask, labels: _Ints, n_classes: int
+) -> tuple[_Floats, _Floats, int]:
+    """Return both sums of `Guessed` for each row of labels, (n_draws, n_trials)."""
+    n_draws, n_parts = len(labels), int(part.max()) + 1
+    cell = (np.arange(n_draws)[:, None] * n_parts + part) * n_classes + labels
+    size, shape = n_draws * n_parts * n_classes, (n_draws, n_parts, n_classes)
+    trained = np.bincount(cell[:, ~test].reshape(-1), minlength=size).reshape(shape)
+    tested = np.bincount(cell[:, test].reshape(-1), minlength=size).reshape(shape)
+    totals = trained[0].sum(axis=1)
+    tested = tested[:, totals > 0]
+    right = ((trained[:, totals > 0] * tested).sum(axis=2) / totals[totals > 0]).sum(axis=1)
+    by_chance = (tested.sum(axis=1) * trained.sum(axis=1)).sum(axis=1) / totals.sum()
+    return right, by_chance, int(tested[0].sum())
