@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from neuroalign.audit.altered import MOST_TRIALS, altered_pairs
 from neuroalign.audit.findings import Finding, some
 from neuroalign.audit.material import Material
 from neuroalign.recordings.container import Recordings
@@ -23,12 +24,12 @@ _SAME = 0.9999
 
 
 def recording_twice(material: Material) -> Iterator[Finding]:
-    """Find trials whose signals are identical, whatever they are called.
+    """Find trials whose signals are those of another trial, whatever they are called.
 
     A sample of each trial is hashed twice: its values; and, where trials have channels and
     samples, whether the signal rises or falls from one sample to the next, which stays the same
     when somebody's channels are standardised with other numbers. What the second finds is compared
-    sample by sample.
+    sample by sample. Then copies are looked for that were altered (`altered_pairs`).
     """
     for modality, trials in material.trials.items():
         recordings = material.recordings[modality]
@@ -39,11 +40,17 @@ def recording_twice(material: Material) -> Iterator[Finding]:
         fresh = np.array([p for p in rising.tolist() if tuple(p) not in known], np.int64)
         fresh = fresh.reshape(-1, 2)
         pairs = np.concatenate([pairs, fresh[_alike(recordings, trials, fresh)]])
+        known = set(map(tuple, np.sort(pairs, axis=1).tolist()))
+        altered = [p for p in altered_pairs(recordings, trials).tolist() if tuple(p) not in known]
+        pairs = np.concatenate([pairs, np.array(altered, np.int64).reshape(-1, 2)])
         if len(pairs):
-            yield from _report(modality, marks, pairs)
+            least = "at least " if altered and len(trials) > MOST_TRIALS else ""
+            yield from _report(modality, marks, pairs, least)
 
 
-def _report(modality: str, marks: pd.DataFrame, pairs: npt.NDArray[np.int64]) -> Iterator[Finding]:
+def _report(
+    modality: str, marks: pd.DataFrame, pairs: npt.NDArray[np.int64], least: str
+) -> Iterator[Finding]:
     tested = (marks["part"] == "test").to_numpy(bool)[pairs]
     crossing = tested.any(axis=1) & ~tested.all(axis=1)
     for chosen, leaks in ((pairs[crossing], True), (pairs[~crossing], False)):
@@ -55,7 +62,7 @@ def _report(modality: str, marks: pd.DataFrame, pairs: npt.NDArray[np.int64]) ->
             RECORDING_TWICE,
             "refusal" if leaks else "warning",
             modality,
-            f"{count} of {len(marks)} trials hold the signal of another trial"
+            f"{least}{count} of {len(marks)} trials hold the signal of another trial"
             + (", one in the test set and one in training" if leaks else ", on the same side"),
             count,
             len(marks),
