@@ -10,8 +10,8 @@ from neuroalign.retrieval.gallery import cosine_blocks
 
 #: A pair may be a copy from this correlation of 16 x 16 thumbnails on (both as they are, and less
 #: the mean of all pictures: what all have in common, as a frame or the oval of a face, proves
-#: nothing). Of the 425 shipped pictures, copies have at least 0.993 (half the size, then grey, then
-#: JPEG of quality 20), two different pictures at most 0.880; two of 96 faces and houses 0.985, so
+#: nothing). Of the 425 shipped pictures, copies have at least 0.990 (half the size, then grey, then
+#: JPEG of quality 20), two different pictures at most 0.89; two of 96 faces and houses 0.985, so
 #: that it takes more to tell.
 _ALIKE = 0.97
 #: It is one from this correlation of the edges: the differences between neighbours of the 32 x 32
