@@ -79,19 +79,25 @@ def test_what_a_perfect_encoding_says_hangs_on_the_blocks_of_the_recordings() ->
     interval = found["two_way_embedding"].interval()
     assert interval.value == interval.high == 1
     # six of six, exactly: with 0.025 in the lower tail
-    assert 0.53 < interval.low < 0.025 ** (1 / 6)
+    assert interval.low == pytest.approx(0.025 ** (1 / 6))
+    assert interval.n_clusters == 6
 
 
-def test_classes_that_ask_themselves_are_a_sample_of_nothing() -> None:
+def test_classes_and_pictures_that_ask_alike_are_a_sample_of_nothing() -> None:
     scores, ids = _drawn(np.random.default_rng(6), 100)
     question = _encoding(scores, ids)
     pictures = query_values(*question)["two_way_embedding"].interval()
     first = [0, 40]
     asking = question[1].iloc[first].reset_index(drop=True).assign(stimulus=pd.NA)
     classes = query_values(question[0][first], asking, question[2])["two_way_embedding"].interval()
-    assert classes.value == pytest.approx(pictures.value)
-    assert classes.n_clusters == 100
-    assert classes.high - classes.low == pytest.approx(pictures.high - pictures.low, rel=0.1)
+    assert (classes.n_clusters, pictures.n_clusters) == (100, 100)
+    assert (classes.value, classes.low, classes.high) == pytest.approx(
+        (pictures.value, pictures.low, pictures.high)
+    )
+    # Pictures that ask differently are a sample too.
+    noise = np.random.default_rng(7).normal(size=question[0].shape)
+    mixed = query_values(question[0] + noise, *question[1:])["two_way_embedding"].interval()
+    assert mixed.n_clusters == 80
 
 
 def test_pictures_of_a_class_are_one_question() -> None:

@@ -30,7 +30,7 @@ class GalleryValues:
     """What each candidate contributes to a score (see `GalleryInfluence`), and its cluster.
 
     `strata` are the galleries whose means count alike, if these are several. `alone`: the queries
-    are the classes themselves, and a sample of nothing.
+    are classes, or pictures that all ask the same, and a sample of nothing.
     """
 
     values: Values

@@ -186,10 +186,10 @@ def query_values(
                 found.add("balanced_accuracy", nearest, level, by_class.usable, balance=own)
     if by_recording is not None:
         score = found.metrics["two_way_embedding"]
-        classes_ask = bool(queries[["stimulus", "subject"]].isna().all(axis=None))
-        contributed = GalleryValues(
-            by_recording.values(), unit_keys(gallery, None), alone=classes_ask
-        )
+        # Classes, or pictures that all ask the same: of these nothing was sampled.
+        alike = queries["stimulus"].isna().all() or np.ptp(score.values) < 1e-9
+        alone = bool(queries["subject"].isna().all() and alike)
+        contributed = GalleryValues(by_recording.values(), unit_keys(gallery, None), alone=alone)
         found.metrics["two_way_embedding"] = replace(score, gallery=contributed)
     if retrieved is not None:
         over = "" if items is not None else "over classes (mean picture embeddings)"
