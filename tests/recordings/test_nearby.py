@@ -90,8 +90,10 @@ def test_a_name_that_is_misspelt(tmp_path: Path) -> None:
 
 
 def test_archives_that_nobody_unpacked(tmp_path: Path) -> None:
-    (tmp_path / "sub-01.zip").write_bytes(b"PK")
-    assert "unpack them (sub-01.zip)" in _refused(tmp_path)
+    packed = _bids(tmp_path) / "sourcedata"  # wherever it lies
+    packed.mkdir()
+    (packed / "sub-01.zip").write_bytes(b"PK")
+    assert "unpack them (sub-01.zip)" in _refused(packed)
 
 
 @pytest.mark.parametrize("given", [".", "mine/sub-01", "mine/sub-01/ses-01/eeg"])

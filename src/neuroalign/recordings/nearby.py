@@ -44,13 +44,14 @@ def not_a_folder(path: Path) -> str:
 def not_recognised(folder: Path) -> str:
     """Say that nobody knows a folder, and which ones near it are data sets."""
     said = f"{folder} looks like none of the data sets that can be read"
-    places = sets_near(folder)
-    if places:
-        return f"{said}. {_advice(places)}"
+    below = _deeper(folder)
     packed = [p.name for p in _children(folder) if p.name.endswith(_ARCHIVES)]
-    if packed:
+    if packed and not below:
         named = ", ".join(packed[:_MOST_NAMED]) + (", ..." if len(packed) > _MOST_NAMED else "")
         return f"{said}. It holds archives: unpack them ({named}), then give the folder again."
+    places = below or _around(folder)
+    if places:
+        return f"{said}. {_advice(places)}"
     return (
         f"{said} ({', '.join(reader_names())}), nor is one next to it. Give the top folder of the "
         "data set; `neuroalign datasets NAME` shows which files are looked for."
@@ -59,8 +60,11 @@ def not_recognised(folder: Path) -> str:
 
 def sets_near(folder: Path) -> list[Place]:
     """Return the data sets in subfolders, one or two levels down; else the one it lies in."""
-    below = sets_below(folder) or [p for f in _subfolders(folder) for p in sets_below(f)]
-    return below or _around(folder)
+    return _deeper(folder) or _around(folder)
+
+
+def _deeper(folder: Path) -> list[Place]:
+    return sets_below(folder) or [p for f in _subfolders(folder) for p in sets_below(f)]
 
 
 def sets_below(folder: Path) -> list[Place]:
