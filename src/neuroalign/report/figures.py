@@ -154,7 +154,7 @@ def task_matrix(
         for spine in axes.spines.values():
             spine.set_visible(False)
         figure.text(0.02, 0.985, title, va="top", weight="bold", fontsize=10)
-        mark_simulated(figure, simulated=simulated, x=0.98, y=0.9)
+        mark_simulated(figure, simulated=simulated, x=0.98, y=1 - 0.25 / height)
     return figure
 
 
