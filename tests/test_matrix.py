@@ -154,7 +154,7 @@ def test_one_command(lab: Laboratory, tmp_path: Path, capsys: pytest.CaptureFixt
     assert "SIMULATED recordings" in shown and "same picture" in shown
     assert len(json.loads((run / "matrix.json").read_text())["cells"]) == 16
     for suffix in ("png", "svg", "pdf"):
-        assert (run / "figures" / f"matrix.{suffix}").stat().st_size > 1000
+        assert (run / f"matrix.{suffix}").stat().st_size > 1000
     assert neuroalign("matrix", run, "--format", "latex") == 0
     assert r"\begin{tabular}" in capsys.readouterr().out
 

@@ -47,7 +47,7 @@ def matrix_command(
     found = run_matrix(run, rules_under(chosen, known_audit(run, chosen)))
     figure = draw_matrix(found)
     for suffix in (".png", ".svg", ".pdf"):
-        write_figure(figure, run / "figures" / f"matrix{suffix}")
+        write_figure(figure, run / f"matrix{suffix}")
     table, title = matrix_table(found), matrix_title(found)
     if written == "json":
         sys.stdout.write(json.dumps(found.as_json(), indent=2) + "\n")
@@ -59,7 +59,7 @@ def matrix_command(
         sys.stdout.write(format_table(table, written, title=title))
     say_behind_scores(run, chosen, err_console)
     say(
-        f"Drawn into {run / 'figures' / 'matrix.png'}; all of it in {run / 'matrix.json'}",
+        f"Drawn into {run / 'matrix.png'} (.svg, .pdf); all of it in {run / 'matrix.json'}",
         err_console,
     )
 
