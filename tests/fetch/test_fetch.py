@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 
 import boto3
@@ -52,15 +53,19 @@ def s3() -> Iterator[str]:
     server.stop()
 
 
-@pytest.fixture(scope="module")
-def bucket(s3: str) -> str:
-    client = boto3.client(
+def client_of(endpoint: str) -> Any:
+    return boto3.client(
         "s3",
-        endpoint_url=s3,
+        endpoint_url=endpoint,
         region_name="us-east-2",
         aws_access_key_id="x",
         aws_secret_access_key="x",
     )
+
+
+@pytest.fixture(scope="module")
+def bucket(s3: str) -> str:
+    client = client_of(s3)
     client.create_bucket(
         Bucket="mini", CreateBucketConfiguration={"LocationConstraint": "us-east-2"}
     )
@@ -152,13 +157,7 @@ def test_a_changed_object_is_not_glued_to_the_old_one(bucket: str, tmp_path: Pat
 
 
 def test_a_closed_object_is_not_asked_for_again_and_again(bucket: str, tmp_path: Path) -> None:
-    client = boto3.client(
-        "s3",
-        endpoint_url=bucket,
-        region_name="us-east-2",
-        aws_access_key_id="x",
-        aws_secret_access_key="x",
-    )
+    client = client_of(bucket)
     client.put_object(Bucket="mini", Key="root/closed/a.bin", Body=b"closed")
     closed = source(bucket).model_copy(update={"prefixes": ("closed/",)})
     with pytest.raises(NeuroalignError, match=r"s3://mini/root/closed/a\.bin is refused"):
@@ -166,13 +165,7 @@ def test_a_closed_object_is_not_asked_for_again_and_again(bucket: str, tmp_path:
 
 
 def test_a_server_that_no_longer_states_the_parts_is_named(bucket: str) -> None:
-    client = boto3.client(
-        "s3",
-        endpoint_url=bucket,
-        region_name="us-east-2",
-        aws_access_key_id="x",
-        aws_secret_access_key="x",
-    )
+    client = client_of(bucket)
     upload = client.create_multipart_upload(Bucket="mini", Key="root/fleeting/parts.bin")
     where = {"Bucket": "mini", "Key": upload["Key"], "UploadId": upload["UploadId"]}
     tag = client.upload_part(PartNumber=1, Body=b"all of it", **where)["ETag"]

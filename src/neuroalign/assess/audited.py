@@ -52,12 +52,12 @@ def known_audit(run: str | Path, protocol: Protocol) -> Audit:
         why = f"there is no {file.relative_to(run)} beside its scores"
         skipped = tuple(Skipped(rule, "all", why) for rule in RULES)
         return Audit(str(run), (), skipped, RULES, protocol.label, not_audited=why)
-    other = others[0]
+    other = others[0].accept([])
     why = f"what was found under {other.protocol or 'no protocol'} was taken over"
     return replace(
-        other.accept([]),
+        other,
         protocol=protocol.label,
-        findings=tuple(f for f in other.accept([]).findings if f.rule != SHARED_CONCEPTS),
+        findings=tuple(f for f in other.findings if f.rule != SHARED_CONCEPTS),
         skipped=(
             *(s for s in other.skipped if s.rule != SHARED_CONCEPTS),
             Skipped(SHARED_CONCEPTS, "all", "not looked at under this protocol"),

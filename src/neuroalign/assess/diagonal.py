@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from neuroalign.assess.ideal import IDEAL
@@ -42,11 +43,7 @@ def within_people(items: Embeddings) -> QueryValues | None:
         None where nobody has a second recording of what a first one shows.
     """
     table = items.items.reset_index(drop=True)
-    folds = unit_folds(table)
-    by = "label"
-    if table["stimulus"].notna().all():
-        by = "stimulus"
-        folds = unit_folds(table.assign(label=table[by]), np.arange(len(table)))
+    by, folds = own_folds(table)
     names, keys = table[by].astype(object).to_numpy(object), unit_keys(table, None)
     owner = table["subject"].astype(str).to_numpy(object)
     parts: list[QueryValues] = []
@@ -82,6 +79,16 @@ def within_people(items: Embeddings) -> QueryValues | None:
         note=parts[0].note.split(";")[0],
         gallery=GalleryValues(contributed, keys) if by_recording else None,
     )
+
+
+def own_folds(table: pd.DataFrame) -> tuple[str, npt.NDArray[np.int64]]:
+    """Return by what a person's recordings are alike, and which of them are left out together.
+
+    By picture where all are known (each item is a unit of its own), else by class.
+    """
+    if table["stimulus"].isna().any():
+        return "label", unit_folds(table)
+    return "stimulus", unit_folds(table.assign(label=table["stimulus"]), np.arange(len(table)))
 
 
 def diagonal_ceiling(

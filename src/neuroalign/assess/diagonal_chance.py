@@ -7,11 +7,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from neuroalign.assess.diagonal import own_folds
 from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.asked import Asked
 from neuroalign.evaluation.confirmation import confirm_chance, confirm_mean
 from neuroalign.evaluation.mutual import MutualRetrieval, picture_geometry
-from neuroalign.evaluation.own_class import unit_folds
 from neuroalign.evaluation.pairs import Cosines
 from neuroalign.evaluation.per_query import QueryValues
 from neuroalign.evaluation.permutation import p_value
@@ -105,7 +105,5 @@ def _sides(items: Embeddings, values: QueryValues) -> tuple[npt.NDArray[np.int64
     if len(people) > 1:
         over_classes = values.note.startswith("over classes") or not pictured
         return side, "label" if over_classes else "stimulus", False
-    if not pictured:
-        return unit_folds(table), "label", False
-    folds = unit_folds(table.assign(label=table["stimulus"]), np.arange(len(table)))
-    return folds, "stimulus", True
+    by, folds = own_folds(table)
+    return folds, by, pictured

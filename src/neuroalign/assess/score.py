@@ -153,13 +153,13 @@ def _normalised(
         for s in scores
         if s.subject == "all" and " - " not in s.model
     }
-    ratios = _ratios(steps, stored, protocol, two_way)
     decoding = {s.query: s for s in steps if s.task == "decoding"}
+    pairs = [
+        (s, decoding[s.gallery]) for s in steps if s.task == "conversion" and s.gallery in decoding
+    ]
+    ratios = _ratios(pairs, stored, protocol, two_way)
     found = []
-    for step in steps:
-        base = decoding.get(step.gallery) if step.task == "conversion" else None
-        if base is None:
-            continue
+    for step, base in pairs:
         for model, metric in product(dict.fromkeys(s.model for s in scores), two_way):
             ours, theirs = (
                 everyone.get((s.task, s.source, s.target, s.items, model, metric))
@@ -172,24 +172,25 @@ def _normalised(
 
 
 def _ratios(
-    steps: Sequence[Step], stored: Stored, protocol: Protocol, metrics: tuple[Metric, ...]
+    pairs: Sequence[tuple[Step, Step]],
+    stored: Stored,
+    protocol: Protocol,
+    metrics: tuple[Metric, ...],
 ) -> dict[tuple[str, Step, str], Interval | None]:
     """Return the ratios of conversions to decodings that were drawn together."""
-    decoding = {s.query: s for s in steps if s.task == "decoding"}
-    wanted = [s for s in steps if s.task == "conversion" and s.gallery in decoding]
     asked = replace(protocol.asked, metrics=metrics)
     found = {}
     for model in stored.models if metrics else ():
         bases = {
-            query: _everyones_values(decoding[query], model, stored, protocol, asked)
-            for query in dict.fromkeys(s.gallery for s in wanted)
+            base: _everyones_values(base, model, stored, protocol, asked)
+            for base in dict.fromkeys(base for _, base in pairs)
         }
-        for step in wanted:
+        for step, base in pairs:
             ours = _everyones_values(step, model, stored, protocol, asked)
-            for metric in ours.keys() & bases[step.gallery].keys():
+            for metric in ours.keys() & bases[base].keys():
                 found[model.name, step, metric] = ratio_interval(
                     ours[metric],
-                    bases[step.gallery][metric],
+                    bases[base][metric],
                     n_boot=protocol.intervals.draws,
                     seed=stored.seed,
                 )

@@ -80,14 +80,5 @@ def askers(queries: pd.DataFrame) -> npt.NDArray[np.str_]:
 
 def part_of(joined: QueryValues, number: int, n_queries: int) -> QueryValues:
     """Return the values in one of several galleries that were joined (see `joined`)."""
-    here = joined.positions // n_queries == number
-    return replace(
-        joined,
-        positions=joined.positions[here] - number * n_queries,
-        values=joined.values[here],  # noqa: PD011
-        chance=joined.chance[here],
-        clusters=joined.clusters[here],
-        balance=None if joined.balance is None else joined.balance[here],
-        people=None if joined.people is None else joined.people[here],
-        strata=None if joined.strata is None else joined.strata[here],
-    )
+    part = joined.kept(joined.positions // n_queries == number)
+    return replace(part, positions=part.positions - number * n_queries)

@@ -171,7 +171,10 @@ class QueryValues:
 
     def among(self, chosen: npt.NDArray[np.bool_]) -> QueryValues:
         """Keep the queries for which `chosen`, of shape (all queries,), is true."""
-        keep = chosen[self.positions]
+        return self.kept(chosen[self.positions])
+
+    def kept(self, keep: npt.NDArray[np.bool_]) -> QueryValues:
+        """Keep the values for which `keep`, of shape (n,), is true."""
         return replace(
             self,
             positions=self.positions[keep],
