@@ -14,9 +14,13 @@ T = TypeVar("T")
 
 
 def in_threads(function: Callable[[slice], T], parts: Sequence[slice]) -> list[T]:
-    """Return the function of each part; NumPy lets threads run side by side."""
+    """Return the function of each part; NumPy lets threads run side by side.
+
+    Not on two cores: after a matrix product one of them goes on waiting for the next (OpenBLAS),
+    and sharing the other is slower than doing one part after the other.
+    """
     workers = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
-    if workers == 1 or len(parts) == 1:
+    if workers <= 2 or len(parts) == 1:
         return [function(p) for p in parts]
     with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(function, parts))

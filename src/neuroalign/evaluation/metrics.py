@@ -185,9 +185,12 @@ def two_way_from_retrieved(
             "and the retrieved picture: this metric needs at least three pictures."
         )
     mine = cosines.exact_pairs(np.arange(len(own)), np.maximum(own, 0))
-    out = np.empty(len(pictures))
+    # Nothing beats the picture itself, not even a second file with the same content.
+    out = np.ones(len(pictures))
     for block in cosines.blocks(1, block_bytes):
         part, column = block.part, retrieved[block.part, None]
+        if hit[part].all():
+            continue
         above, tied, values = (x[:, 0] for x in block.around(column, np.ones(column.shape, bool)))
         beside = known[part] & ~hit[part]  # the own picture is no distractor
         above, tied = (
@@ -195,7 +198,6 @@ def two_way_from_retrieved(
             tied - (beside & (mine[part] == values)),
         )
         out[part] = 1 - (above + 0.5 * tied) / n_wrong[part]
-    # Nothing beats the picture itself, not even a second file with the same content.
     out[hit] = 1.0
     return out
 

@@ -27,9 +27,10 @@ Positions = npt.NDArray[np.int64]
 T = TypeVar("T")
 
 _GALLERY_CHUNK = 4096
-_PAIR_CHUNK = 1024
+#: Pairs summed at a time: their vectors stay in the cache.
+_PAIR_CHUNK = 64
 #: Scores that a thread counts at a time.
-_ENTRIES = 2**20
+_ENTRIES = 2**19
 #: More unclear pairs than this share of a block, and the whole block is summed in float64.
 _UNCLEAR = 0.01
 #: Up to so many thresholds a query, each is compared with the row; above, the row is sorted.
@@ -122,14 +123,11 @@ class Cosines(PairScores):
         rows, columns = np.broadcast_arrays(rows, columns)
         flat_rows, flat_columns = rows.ravel(), columns.ravel()
         out = np.empty(flat_columns.size, np.float32)
-
-        def sum_up(part: slice) -> None:
+        for start in range(0, out.size, _PAIR_CHUNK):
+            part = slice(start, start + _PAIR_CHUNK)
             a = self._queries[flat_rows[part]].astype(np.float64)
             b = self._gallery[flat_columns[part]].astype(np.float64)
             out[part] = np.einsum("ij,ij->i", a, b)
-
-        starts = range(0, out.size, _PAIR_CHUNK)
-        in_threads(sum_up, [slice(i, min(i + _PAIR_CHUNK, out.size)) for i in starts])
         return out.reshape(columns.shape)
 
     def class_means(self, codes: Positions, n_classes: int) -> npt.NDArray[np.float32]:

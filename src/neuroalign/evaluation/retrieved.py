@@ -45,7 +45,7 @@ class FirstRetrieved:
         )
         spot = np.minimum(np.searchsorted(candidates, query_ids), len(candidates) - 1)
         self._own = np.where(candidates[spot] == query_ids, spot, -1)
-        self._mine, self._theirs = vectors[query_ids], vectors[candidates]
+        self._mine, self._theirs = _rows(vectors, query_ids), _rows(vectors, candidates)
         self._retrieved = np.full(len(query_ids), -1)
         self._values = np.full(len(query_ids), np.nan)
         self._last = last
@@ -79,8 +79,9 @@ class FirstRetrieved:
         """Return the score of each query."""
         one = self._retrieved >= 0
         if one.any():
-            self._values[one] = two_way_from_retrieved(
-                self._mine[one], self._theirs, self._own[one], self._retrieved[one]
+            rows = np.flatnonzero(one)
+            self._values[rows] = two_way_from_retrieved(
+                _rows(self._mine, rows), self._theirs, self._own[rows], self._retrieved[rows]
             )
         return self._values
 
@@ -109,11 +110,15 @@ def judge_vectors(
     wanted = np.searchsorted(known, np.asarray(names))
     first = np.cumsum(counts) - counts
     if (counts == 1).all():
-        own: npt.NDArray[np.float32] = pictures.vectors[order[first[wanted]]]
-        return own
+        return _rows(pictures.vectors, order[first[wanted]])
     chosen = np.add.reduceat(pictures.vectors[order], first, axis=0, dtype=np.float64)[wanted]
     norms = np.linalg.norm(chosen, axis=1, keepdims=True)
     if (norms == 0).any():
         raise NeuroalignError("The pictures of a class have a zero mean: it has no direction.")
     unit: npt.NDArray[np.float32] = (chosen / norms).astype(np.float32)
     return unit
+
+
+def _rows(vectors: npt.NDArray[np.float32], rows: Positions) -> npt.NDArray[np.float32]:
+    """Return some rows; without a copy where they are all of them, as in most large galleries."""
+    return vectors if np.array_equal(rows, np.arange(len(vectors))) else vectors[rows]
