@@ -11,10 +11,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from neuroalign.errors import NeuroalignError
-from neuroalign.faults import faults
 from neuroalign.models.alignment import AlignMode
 from neuroalign.models.module import Architecture
 from neuroalign.recordings.container import Modality
+from neuroalign.settings import faults, read_settings
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -238,14 +238,12 @@ def load_recipe(path: str | Path) -> Recipe:
     """
     path = Path(path)
     try:
-        content = yaml.load(path.read_text("utf-8"), _Loader)
+        text = path.read_text("utf-8")
     except FileNotFoundError as error:
         raise NeuroalignError(f"There is no recipe at {path}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+    except (UnicodeDecodeError, OSError) as error:
         raise NeuroalignError(f"{path} is not a readable YAML file: {error}") from error
-    if not isinstance(content, dict):
-        raise NeuroalignError(f"{path} must hold `field: value` lines.")
-    recipe = make_recipe(content, str(path))
+    recipe = make_recipe(read_settings(text, str(path)), str(path))
     base = path.resolve().parent
 
     def absolute(stated: str | Path) -> Path:
@@ -262,20 +260,6 @@ def load_recipe(path: str | Path) -> Recipe:
         encoder = f"hf:{absolute(encoder.removeprefix('hf:'))}"
     changes = {"modalities": modalities, "pictures": pictures, "encoder": encoder}
     return recipe.model_copy(update=changes)
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses a field that stands twice, of which YAML would silently take the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: list[Any] = []
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"`{key.value}` stands there twice", key.start_mark
-                )
-            seen.append(key.value)
-        return dict(super().construct_mapping(node, deep))
 
 
 def dump_recipe(recipe: Recipe) -> str:

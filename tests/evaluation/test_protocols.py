@@ -638,3 +638,7 @@ def test_what_is_no_protocol_is_refused(tmp_path: Path) -> None:
     (tmp_path / "torn.yaml").write_text("a: [")
     with pytest.raises(NeuroalignError, match="not a readable YAML file"):
         load_protocol(tmp_path / "torn.yaml")
+    file = written(tmp_path / "twice.yaml", name="ours")
+    file.write_text(file.read_text() + "name: theirs\n")
+    with pytest.raises(NeuroalignError, match=r"(?s)twice\.yaml.*`name` stands there twice"):
+        load_protocol(file)

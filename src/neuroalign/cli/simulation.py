@@ -74,7 +74,7 @@ def _simulation(modality: Modality, settings: list[str] | None) -> Any:
     import yaml
     from pydantic import ValidationError
 
-    from neuroalign.faults import faults
+    from neuroalign.settings import faults
     from neuroalign.simulation.config import SimulationConfig
 
     fields: dict[str, Any] = {"modality": modality.value}

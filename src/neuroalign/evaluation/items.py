@@ -25,6 +25,11 @@ class TestItems:
     view: Recordings
 
 
+def item_slug(spec: str) -> str:
+    """Return the file name of the items that a recipe's `test_items` entry names."""
+    return re.sub(r"[ ,]+", "-", spec.strip())
+
+
 def select_test_items(recordings: Recordings, spec: str, *, seed: int = 0) -> TestItems:
     """Return the test items that a recipe's `test_items` entry names.
 
@@ -45,12 +50,13 @@ def select_test_items(recordings: Recordings, spec: str, *, seed: int = 0) -> Te
             f"{recordings.path} has no test trials (split == 'test') to score: all were trained "
             "on. Hold some out with `neuroalign split`, and train again on what it writes."
         )
+    name = item_slug(spec)
     if spec == "trials":
         stored = "n_averaged" in test.trials and (test.trials["n_averaged"] > 1).any()
-        return TestItems("trials", _averaged(test, "repeats") if stored else "single trials", test)
+        return TestItems(name, _averaged(test, "repeats") if stored else "single trials", test)
     if spec == "repeats":
         view = test.average_repeats()
-        return TestItems("repeats", _averaged(view, "repeats"), view)
+        return TestItems(name, _averaged(view, "repeats"), view)
     if match := re.fullmatch(r"by (\w+(?:, *\w+)*)", spec):
         columns = re.split(r", *", match[1])
         unknown = [c for c in columns if c not in test.trials]
@@ -60,12 +66,10 @@ def select_test_items(recordings: Recordings, spec: str, *, seed: int = 0) -> Te
                 f"{', '.join(test.trials.columns)}."
             )
         view = test.average(["subject", "label", *columns])
-        return TestItems(
-            "by-" + "-".join(columns), _averaged(view, f"a {' and '.join(columns)}"), view
-        )
+        return TestItems(name, _averaged(view, f"a {' and '.join(columns)}"), view)
     if match := re.fullmatch(r"groups of (\d+)", spec):
         view = _groups(test, int(match[1]), seed)
-        return TestItems(f"groups-of-{match[1]}", f"averages of {match[1]} trials of a class", view)
+        return TestItems(name, f"averages of {match[1]} trials of a class", view)
     raise NeuroalignError(
         f"`test_items: {spec}` is not understood; write `trials`, `repeats`, `by COLUMN` or "
         "`groups of N`."

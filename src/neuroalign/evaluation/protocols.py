@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.asked import Asked, Metric
-from neuroalign.faults import faults
 from neuroalign.recordings.schema import Modality
+from neuroalign.settings import faults, read_settings
 
 T = TypeVar("T")
 Retrieval = Literal["decoding", "encoding", "conversion", "classification"]
@@ -270,17 +270,11 @@ def load_protocol(name_or_file: str | Path = DEFAULT) -> Protocol:
     Raises
     ------
     NeuroalignError
-        There is neither; the file is not YAML; a field is unknown, missing or out of range; or
-        the file takes the name of a protocol that ships.
+        There is neither; the file is not YAML; a field is unknown, missing, given twice or out of
+        range; or the file takes the name of a protocol that ships.
     """
     text, where = protocol_text(name_or_file), str(name_or_file)
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise NeuroalignError(f"{where} is not a readable YAML file: {error}") from error
-    if not isinstance(content, dict):
-        raise NeuroalignError(f"{where} must hold `field: value` lines.")
-    protocol = _validated(content, where)
+    protocol = _validated(read_settings(text, where), where)
     for name, file in _shipped().items():
         taken = name.replace("/", "-") == protocol.slug and where != name
         if taken and protocol != _validated(yaml.safe_load(file.read_text("utf-8")), name):

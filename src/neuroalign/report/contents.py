@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from neuroalign.errors import NeuroalignError
-from neuroalign.evaluation.items import select_test_items
+from neuroalign.evaluation.items import item_slug, select_test_items
 from neuroalign.evaluation.scores import Score, read_scores
 from neuroalign.recipe import Recipe
 from neuroalign.recordings.container import Recordings
@@ -101,7 +100,7 @@ class RunContents:
         found = {}
         for modality in self.modalities:
             spec = self.recipe.modalities[modality].test_items[0]  # type: ignore[index]
-            file = self.path / "evaluation" / f"{modality}-{slug(spec)}.parquet"
+            file = self.path / "evaluation" / f"{modality}-{item_slug(spec)}.parquet"
             if file.is_file():
                 embeddings = Embeddings.load(file)
                 found[modality] = TestSet(embeddings, self._view(modality, spec, embeddings))
@@ -159,11 +158,6 @@ def read_contents(path: Path) -> RunContents:
             "The picture files of the candidates are not known: pictures are shown by name."
         )
     return contents
-
-
-def slug(spec: str) -> str:
-    """Return the file name that a recipe's `test_items` entry has in the folder evaluation/."""
-    return re.sub(r"[ ,]+", "-", spec.strip())
 
 
 def validation_curves(contents: RunContents) -> dict[str, pd.DataFrame]:

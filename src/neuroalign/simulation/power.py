@@ -17,9 +17,9 @@ from sklearn.preprocessing import StandardScaler
 
 from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.metrics import two_way
-from neuroalign.faults import faults
 from neuroalign.recordings.container import Recordings
 from neuroalign.retrieval.embeddings import Embeddings
+from neuroalign.settings import faults
 from neuroalign.simulation.config import SimulationConfig
 from neuroalign.simulation.generate import simulate
 from neuroalign.simulation.ideal import ideal_scores

@@ -1,4 +1,4 @@
-"""What is wrong with settings, field by field, in words for whoever wrote them."""
+"""Settings in YAML: how they are read, and what is wrong with them, in words for who wrote them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any, get_args
 
+import yaml
 from pydantic import BaseModel, ValidationError
+
+from neuroalign.errors import NeuroalignError
 
 #: pydantic's words for these speak of Python objects and not of a YAML file.
 _WORDS = {
@@ -15,6 +18,43 @@ _WORDS = {
     "tuple_type": "has to be a list, such as [1, 2]",
     "list_type": "has to be a list, such as [1, 2]",
 }
+
+
+def read_settings(text: str, where: str) -> dict[str, Any]:
+    """Return the fields of a YAML text.
+
+    Parameters
+    ----------
+    text : str
+    where : str
+        What the user calls it: the file.
+
+    Raises
+    ------
+    NeuroalignError
+        It is not YAML, holds no fields, or a field stands there twice.
+    """
+    try:
+        content = yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise NeuroalignError(f"{where} is not a readable YAML file: {error}") from error
+    if not isinstance(content, dict):
+        raise NeuroalignError(f"{where} must hold `field: value` lines.")
+    return content
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a field that stands twice, of which YAML would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: list[Any] = []
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"`{key.value}` stands there twice", key.start_mark
+                )
+            seen.append(key.value)
+        return dict(super().construct_mapping(node, deep))
 
 
 def faults(error: ValidationError, model: type[BaseModel], *, under: str = "") -> list[str]:
