@@ -23,7 +23,13 @@ from neuroalign.evaluation.ceilings import OTHER_PEOPLE, OWN_REPEATS
 from neuroalign.evaluation.floors import SIGNAL_BLIND, UNTRAINED
 from neuroalign.evaluation.items import select_test_items
 from neuroalign.evaluation.normalised import normalise_conversion
-from neuroalign.evaluation.protocols import load_protocol
+from neuroalign.evaluation.protocols import (
+    CandidateRule,
+    ConceptRule,
+    Expected,
+    load_protocol,
+    protocol_names,
+)
 from neuroalign.evaluation.scores import Score, read_scores
 from neuroalign.evaluation.tasks import score_retrieval
 from neuroalign.recordings import Recordings
@@ -201,6 +207,61 @@ def test_recorded_data_have_ceilings_in_the_papers_protocols(lab: Laboratory, na
         assert s.share == pytest.approx((s.value - s.chance) / (s.ceiling - s.chance))
 
 
+@pytest.mark.parametrize("name", protocol_names())
+def test_every_protocol_scores_people_to_whom_pictures_were_shown_again(
+    lab: Laboratory, name: str
+) -> None:
+    """Two people with two trials of each of 12 test pictures: a protocol's rules, on our items."""
+    recorded = replace(load_stored(lab.run / "evaluation"), likelihood={}, ceiling=())
+    written = load_protocol(name)
+    k = None if written.candidates.k is None else 4
+    rules = {
+        "items": {"each": ("repeats",)},
+        "concepts": ConceptRule(),
+        "candidates": CandidateRule(k=k),
+        "intervals": written.intervals.model_copy(update={"draws": 100}),
+        "expect": Expected(),
+    }
+    scores = score_stored(recorded, written.model_copy(update=rules))
+    models = {m.name for m in recorded.models}
+    asked = {(s.task, s.source, s.target) for s in scores if s.model == "default"}
+    chosen = written.modalities or MODALITIES
+    assert {("decoding", m, "pictures") for m in chosen if "decoding" in written.retrievals} | {
+        ("encoding", "pictures", m) for m in chosen if "encoding" in written.retrievals
+    } <= asked
+    for s in scores:
+        # Ranks in a gallery of twice as many halves are another question.
+        if s.model in models and s.task == "encoding" and s.metric in ("top1", "two_way_embedding"):
+            assert s.ceiling_name == OWN_REPEATS
+    if written.people != "pooled":
+        people = {s.subject for s in scores if s.model == "default"}
+        assert {"all", *(f"{m}-{i:02}" for m in chosen for i in (1, 2))} == people
+
+
+@pytest.mark.parametrize("others", [True, False])
+def test_a_person_who_saw_one_picture_again_has_no_ceiling_in_encoding(
+    lab: Laboratory, others: bool
+) -> None:
+    """One response is no choice; everybody's scores are there all the same."""
+    recorded = replace(load_stored(lab.run / "evaluation"), likelihood={}, ceiling=())
+    repeats = dict(recorded.agreement.repeats)
+    for key in [k for k in repeats if k[0] == "eeg"]:
+        match = repeats[key]
+        lone = match.items["stimulus"] != match.items["stimulus"].iloc[-1]
+        if others:
+            lone &= match.items["subject"] == "eeg-02"
+        scores = np.where(lone.to_numpy(bool)[:, None], np.nan, match.scores)
+        repeats[key] = replace(match, scores=scores.astype(np.float32))
+    changed = replace(recorded, agreement=replace(recorded.agreement, repeats=repeats))
+    found = score_stored(changed)
+    people = {
+        s.subject for s in found if (s.task, s.target, s.model) == ("encoding", "eeg", OWN_REPEATS)
+    }
+    assert people == ({"all", "eeg-01"} if others else set())
+    ours = {s.subject for s in found if (s.target, s.model) == ("eeg", "default")}
+    assert "all" in ours
+
+
 def test_a_conversion_is_normalised_by_the_decoding_of_its_target(scores: list[Score]) -> None:
     same = {"model": "default", "subject": "all", "items": "averages of 2 repeats"}
     for source, target in permutations(MODALITIES, 2):
@@ -293,8 +354,8 @@ def test_scores_come_from_the_stored_embeddings_alone(
     assert (tmp_path / "scores.json").read_bytes() == (lab.run / "scores.json").read_bytes()
     assert neuroalign("evaluate", tmp_path, "--stored", "--protocol", "paper/encoding") == 0
     assert "Protocol paper/encoding@1" in plain(capsys.readouterr().out)
-    found = read_scores(tmp_path / "scores" / "paper-encoding.json")
-    kept = load_protocol(tmp_path / "scores" / "paper-encoding.yaml")
+    found = read_scores(tmp_path / "scores" / "paper--encoding.json")
+    kept = load_protocol(tmp_path / "scores" / "paper--encoding.yaml")
     assert kept == load_protocol("paper/encoding")
     assert {s.protocol for s in found} == {"paper/encoding@1"}
     scored = [s for s in found if s.model == "default"]
@@ -302,7 +363,7 @@ def test_scores_come_from_the_stored_embeddings_alone(
     assert all("12 candidate pictures of fmri instead of 982" in s.note for s in found)
     assert neuroalign("evaluate", tmp_path, "--stored", "--protocol", "nsd/shared-982") == 2
     assert "12 candidate pictures of fmri instead of 982" in plain(capsys.readouterr().err)
-    assert not (tmp_path / "scores" / "nsd-shared-982.json").exists()
+    assert not (tmp_path / "scores" / "nsd--shared-982.json").exists()
 
 
 def test_a_protocol_of_ones_own_adds_to_what_is_stored(lab: Laboratory, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from neuroalign.assess.ideal import ideal_ceilings
@@ -216,10 +217,26 @@ def _add(
             name, scores, responses, candidates, step, stored, protocol, note
         )
         return
+    pooled = protocol.people == "pooled"
     scores, responses = scores[answered], responses.iloc[np.flatnonzero(answered)]
+    choice = _with_a_choice(responses, column, alone=not pooled)
+    if not choice.any():
+        return
+    scores, responses = scores[choice], responses.iloc[np.flatnonzero(choice)]
     scores = (scores - scores.mean(axis=1, keepdims=True)).T
     note = f"{trials}, asked for by {other}{left_out}"
     found[step] = scored_ceiling(name, scores, candidates, responses, step, stored, protocol, note)
+
+
+def _with_a_choice(responses: pd.DataFrame, column: str, *, alone: bool) -> npt.NDArray[np.bool_]:
+    """Return which responses are candidates beside others: of one picture, nothing can be chosen.
+
+    With `alone`, beside others of their person.
+    """
+    whose = responses["subject"].astype(str) if alone else np.zeros(len(responses))
+    number = responses[column].astype(str).groupby(whose).transform("nunique")
+    found: npt.NDArray[np.bool_] = (number > 1).to_numpy(bool)
+    return found
 
 
 def _classes(step: Step, stored: Stored, protocol: Protocol) -> list[str]:

@@ -54,7 +54,7 @@ def scored_ceiling(
     values = {
         subject: kept
         for subject, metrics in found.items()
-        if (kept := {m: v.among(answered) for m, v in metrics.items() if _any(v, answered)})
+        if (kept := {m: v for m, of in metrics.items() if len((v := _of(of, answered)).values)})
     }
     described = Score(
         *(step.task, step.source, step.target, name, "", 0, 0, 0, 0, 0, 0),
@@ -67,8 +67,9 @@ def scored_ceiling(
     return ScoredCeiling(Ceiling(name, values), tuple(replace(s, ceiling=s.value) for s in scores))
 
 
-def _any(values: QueryValues, answered: npt.NDArray[np.bool_]) -> bool:
-    return bool(answered[values.positions].any())
+def _of(values: QueryValues, answered: npt.NDArray[np.bool_]) -> QueryValues:
+    """Keep some queries, in each of the galleries that they ask."""
+    return values.kept(answered[values.positions % len(answered)])
 
 
 def _judge(queries: pd.DataFrame, gallery: pd.DataFrame, stored: Stored) -> Embeddings | None:
