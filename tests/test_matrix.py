@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -18,6 +19,7 @@ from neuroalign.assess.matrix import (
     SAME_PICTURE,
     TaskMatrix,
     _pictures,
+    run_matrix,
     task_matrix,
 )
 from neuroalign.assess.stored import Stored, load_stored
@@ -146,8 +148,6 @@ def test_every_cell_says_what_it_is(matrix: TaskMatrix) -> None:
 
 
 def test_one_command(lab: Laboratory, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import shutil
-
     run = shutil.copytree(lab.run, tmp_path / "run")
     assert neuroalign("matrix", run) == 0
     shown = plain(capsys.readouterr().out)
@@ -172,6 +172,36 @@ def test_numbers_for_programs_stand_in_columns_of_their_own(
     assert neuroalign("tables", lab.run, "--format", "csv") == 0
     shown = pd.read_csv(StringIO(capsys.readouterr().out))
     assert set(shown["subject"]) == {"all"} and 0 < len(shown) < len(table)
+
+
+def test_scores_of_a_protocol_that_was_changed_are_not_taken_for_its_own(
+    lab: Laboratory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, file = shutil.copytree(lab.run, tmp_path / "run"), tmp_path / "own.yaml"
+    text = (
+        "{name: lab/own, version: 1, title: t, source: s, modalities: [eeg], people: pooled,"
+        " retrievals: [decoding, encoding], metrics: [two_way_embedding], intervals: {draws: 100}}"
+    )
+    file.write_text(text)
+    option = ("--protocol", file)
+    assert neuroalign("evaluate", run, "--stored", *option) == 0
+    assert neuroalign("tables", run, "--all", *option) == 0
+    file.write_text(text.replace("people: pooled", "people: separate"))
+    capsys.readouterr()
+    for more in ([], ["--all"], ["--format", "csv"]):
+        assert neuroalign("tables", run, *more, *option) == 2
+        assert "`people` is 'separate', was 'pooled'" in plain(capsys.readouterr().err)
+    after = run_matrix(run, load_protocol(file))
+    before = {s.value for s in read_scores(run / "scores" / "lab--own.json")}
+    assert after.cell("pictures", "eeg").scores[0].value not in before
+    assert after == task_matrix(load_stored(run / "evaluation"), load_protocol(file))
+    neighbour = tmp_path / "neighbour.yaml"
+    neighbour.write_text(text.replace("lab/own", "lab-own"))
+    kept = (run / "scores" / "lab--own.json").read_bytes()
+    assert neuroalign("evaluate", run, "--stored", "--protocol", neighbour) == 0
+    assert (run / "scores" / "lab--own.json").read_bytes() == kept
+    assert neuroalign("evaluate", run, "--stored", *option) == 0
+    assert neuroalign("tables", run, "--all", *option) == 0
 
 
 def test_tables_in_the_papers_shape(lab: Laboratory, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from laboratory import Laboratory, neuroalign, plain
 from neuroalign.errors import NeuroalignError
-from neuroalign.evaluation.protocols import load_protocol
+from neuroalign.evaluation.protocols import Protocol, load_protocol
 from neuroalign.run_folder import (
+    changed_rules,
     kind_of,
     require_evaluated,
     require_run,
@@ -85,6 +86,35 @@ def test_what_is_missing_is_said_from_the_folder_to_the_scores(tmp_path: Path) -
     assert "no scores of paper/encoding@1" in str(refused.value)
     assert "(there are scores.json)" in str(refused.value)
     assert "--protocol paper/encoding` first" in str(refused.value)
+
+
+def pilot(**changes: object) -> Protocol:
+    fields: dict[str, object] = {"name": "pilot", "version": 1, "title": "t", "source": "s"}
+    return Protocol.model_validate(fields | {"metrics": ["top1"]} | changes)
+
+
+def test_scores_of_other_rules_are_refused_field_by_field(tmp_path: Path) -> None:
+    (tmp_path / "scores").mkdir()
+    (tmp_path / "scores" / "pilot.json").touch()
+    with pytest.raises(NeuroalignError, match=r"there is no pilot\.yaml, so nothing says"):
+        require_scores(tmp_path, pilot())
+    rules = tmp_path / "scores" / "pilot.yaml"
+    rules.write_text(pilot().as_yaml())
+    require_scores(tmp_path, pilot())
+    require_scores(tmp_path, pilot(title="other", source="words", data="mine"))
+    other = pilot(version=2, ties="last", gallery={"pictures": {"each": "all tests"}})
+    assert changed_rules(tmp_path, other) == [
+        "`version` is 2, was 1",
+        "`gallery.pictures.each` is 'all tests', was 'test'",
+        "`ties` is 'last', was 'shared'",
+    ]
+    with pytest.raises(NeuroalignError, match=r"was scored by other rules than those of pilot@2"):
+        require_scores(tmp_path, other)
+    eeg = pilot(gallery={"pictures": {"eeg": "test"}})
+    assert "`gallery.pictures.each` is not stated, was 'test'" in changed_rules(tmp_path, eeg)
+    rules.write_text("name: pilot\n")
+    with pytest.raises(NeuroalignError, match=r"pilot\.yaml is not a valid protocol"):
+        require_scores(tmp_path, pilot())
 
 
 def test_a_folder_one_level_too_high_is_told_what_lies_in_it(tmp_path: Path) -> None:

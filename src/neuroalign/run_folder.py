@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from neuroalign.errors import NeuroalignError
-from neuroalign.evaluation.protocols import DEFAULT, Protocol
+from neuroalign.evaluation.changes import changes_since
+from neuroalign.evaluation.protocols import DEFAULT, Protocol, read_protocol
 
 _MOST = 5
 
@@ -64,8 +65,36 @@ def scores_file(run: Path, protocol: Protocol) -> Path:
     return run / "scores.json" if name == DEFAULT else run / "scores" / f"{protocol.slug}.json"
 
 
+def rules_file(run: Path, protocol: Protocol) -> Path | None:
+    """Return where the protocol of kept scores lies; that of the default's is the one that ships.
+
+    The file appears after the scores, and is gone before they change.
+    """
+    scores = scores_file(run, protocol)
+    return None if protocol.name == DEFAULT else scores.with_suffix(".yaml")
+
+
+def changed_rules(run: Path, protocol: Protocol) -> list[str]:
+    """Return in what a protocol differs from the one of its name that a run was scored by.
+
+    Returns
+    -------
+    list of str
+        See `changes_since`, or what is wrong with the kept file; empty, too, where no such
+        protocol is kept.
+    """
+    file = rules_file(run, protocol)
+    if file is None or not file.is_file():
+        return []
+    try:
+        kept = read_protocol(file.read_text(encoding="utf-8"), file.name)
+    except (NeuroalignError, OSError, UnicodeDecodeError) as error:
+        return [str(error)]
+    return changes_since(kept, protocol)
+
+
 def require_scores(path: Path, protocol: Protocol) -> None:
-    """Refuse a run without scores of a protocol.
+    """Refuse a run without scores of a protocol, or with those of other rules under its name.
 
     Raises
     ------
@@ -73,10 +102,11 @@ def require_scores(path: Path, protocol: Protocol) -> None:
         Also if the folder is no run, or was not evaluated at all.
     """
     file = scores_file(path, protocol)
+    option = "" if protocol.name == DEFAULT else f" --protocol {protocol.name}"
     if file.is_file():
+        _require_rules(path, protocol)
         return
     require_evaluated(path)
-    option = "" if protocol.name == DEFAULT else f" --protocol {protocol.name}"
     known = [p.relative_to(path) for p in (path / "scores.json", *path.glob("scores/*.json"))]
     there = ", ".join(str(k) for k in sorted(known) if (path / k).is_file())
     raise NeuroalignError(
@@ -84,6 +114,23 @@ def require_scores(path: Path, protocol: Protocol) -> None:
         + (f" (there are {there})" if there else "")
         + f". Run `neuroalign evaluate {path}{option}` first."
     )
+
+
+def _require_rules(path: Path, protocol: Protocol) -> None:
+    again = f"Score the run again (`neuroalign evaluate {path} --stored --protocol NAME_OR_FILE`)"
+    rules = rules_file(path, protocol)
+    if rules is not None and not rules.is_file():
+        raise NeuroalignError(
+            f"{path}: beside {scores_file(path, protocol).relative_to(path)} there is no "
+            f"{rules.name}, so nothing says by which rules these scores were computed. {again}."
+        )
+    changed = changed_rules(path, protocol)
+    if changed and rules is not None:
+        raise NeuroalignError(
+            f"{path} was scored by other rules than those of {protocol.label} at hand, see "
+            f"{rules.relative_to(path)}: {'; '.join(changed)}. {again}; if scores of the rules "
+            "before it were published, raise `version` first."
+        )
 
 
 def kind_of(path: Path) -> Literal["run", "recipe", "recordings"]:

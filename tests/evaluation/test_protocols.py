@@ -598,7 +598,9 @@ def written(path: Path, **changes: object) -> Path:
 
 def test_a_protocol_of_ones_own_is_a_file_of_the_same_form(tmp_path: Path) -> None:
     own = load_protocol(written(tmp_path / "own.yaml", name="my-lab/ours", version=3))
-    assert own.label == "my-lab/ours@3" and own.slug == "my-lab-ours"
+    assert own.label == "my-lab/ours@3" and own.slug == "my-lab--ours"
+    alike = load_protocol(written(tmp_path / "alike.yaml", name="my/lab-ours"))
+    assert alike.slug == "my--lab-ours", "no two names share a file"
     shipped = load_protocol("things-fmri/100-way")
     assert own == shipped.model_copy(update={"name": "my-lab/ours", "version": 3})
 
@@ -613,6 +615,8 @@ def test_a_protocol_of_ones_own_is_a_file_of_the_same_form(tmp_path: Path) -> No
         ({"name": "ours", "metrics": ["k_way"]}, "need each other"),
         ({"name": "ours", "candidates": {"k": 50}}, "need each other"),
         ({"name": "Our Lab"}, "name: String should match"),
+        ({"name": "our--lab"}, "name: String should match"),
+        ({"name": "our-/lab"}, "name: String should match"),
         ({"name": "ours", "version": 0}, "version: Input should be greater"),
     ],
 )

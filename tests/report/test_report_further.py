@@ -20,12 +20,12 @@ def test_each_further_protocol_has_its_table(finished_run: Path, tmp_path: Path)
     decoding = [s for s in contents.scores if s.task == "decoding" and s.source == "eeg"]
     label = "paper/decoding@1"
     mine = [replace(s, protocol=label, simulated=False) for s in decoding]
-    write_scores(mine, run / "scores" / "paper-decoding.json")
+    write_scores(mine, run / "scores" / "paper--decoding.json")
     contents.record["datasets"] = {"eeg": "imagenet-eeg"}
     section = further_section(contents)
     assert f"<summary>{label}</summary>" in section
     assert "Ferrante et al. 2024 (their data)" in section and "0.794" in section
-    for score in read_scores(run / "scores" / "paper-decoding.json"):
+    for score in read_scores(run / "scores" / "paper--decoding.json"):
         if (score.subject, score.model) == ("all", contents.model) and score.metric == "top1":
             assert f"{score.value:.3f}" in section
     contents.record["datasets"] = {}

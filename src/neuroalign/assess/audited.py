@@ -29,6 +29,7 @@ from neuroalign.audit.sides import SHARED_CONCEPTS
 from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.protocols import Protocol
 from neuroalign.run import Run
+from neuroalign.run_folder import changed_rules
 
 
 def known_audit(run: str | Path, protocol: Protocol) -> Audit:
@@ -37,15 +38,15 @@ def known_audit(run: str | Path, protocol: Protocol) -> Audit:
     Returns
     -------
     Audit
-        The one that was kept for this protocol. Else, with `not_audited` set: the findings of
-        another protocol's audit that hold for every protocol, none of them accepted; or, where no
-        audit was kept at all, nothing but skipped rules.
+        The one that was kept for this protocol, by these rules. Else, with `not_audited` set: the
+        findings of another protocol's audit that hold for every protocol, none of them accepted;
+        or, where no audit was kept at all, nothing but skipped rules.
     """
     run = Path(run)
     file = audit_file(run, protocol)
     if file.is_file():
         kept = read_audit(file)
-        if kept.protocol == protocol.label:
+        if kept.protocol == protocol.label and not changed_rules(run, protocol):
             return kept
     others = [read_audit(path) for path in audit_files(run)]
     if not others:

@@ -11,11 +11,11 @@ from neuroalign.assess.embed import embed_run
 from neuroalign.assess.score import score_stored
 from neuroalign.assess.stored import Stored, load_stored, save_stored, stored_before
 from neuroalign.audit import Audit, admit_run, admitted, audit_file, write_audit
-from neuroalign.evaluation.protocols import DEFAULT, Protocol, load_protocol
+from neuroalign.evaluation.protocols import Protocol, load_protocol
 from neuroalign.evaluation.scores import Score, write_scores
 from neuroalign.files import atomic_file
 from neuroalign.run import Run
-from neuroalign.run_folder import require_evaluated
+from neuroalign.run_folder import require_evaluated, rules_file
 from neuroalign.run_folder import scores_file as scores_file
 
 
@@ -110,9 +110,12 @@ def _score(run: Path, protocol: Protocol, stored: Stored, audit: Audit) -> list[
     note = audit_note(protocol, audit)
     if note:
         scores = [replace(s, note=f"{s.note}; {note}" if s.note else note) for s in scores]
+    rules = rules_file(run, protocol)
+    if rules is not None:  # interrupted here, no scores are left beside rules that are not theirs
+        rules.unlink(missing_ok=True)
     write_scores(scores, out)
     write_audit(audit, audit_file(run, protocol))
-    if protocol.name != DEFAULT:
-        with atomic_file(out.with_suffix(".yaml")) as partial:
+    if rules is not None:
+        with atomic_file(rules) as partial:
             partial.write_text(protocol.as_yaml(), encoding="utf-8")
     return scores

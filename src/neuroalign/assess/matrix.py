@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from neuroalign.assess.audited import known_audit, rules_under
 from neuroalign.assess.diagonal import diagonal_ceiling, within_people
 from neuroalign.assess.diagonal_chance import (
     confirm_recordings,
     geometry_p_value,
     recordings_p_value,
 )
-from neuroalign.assess.evaluate import scores_file
+from neuroalign.assess.kept import scores_at_hand
 from neuroalign.assess.restrict import candidates, restrict
 from neuroalign.assess.score import score_stored
 from neuroalign.assess.stored import Embedded, Stored, load_stored
@@ -30,7 +31,7 @@ from neuroalign.evaluation.pairs import Cosines
 from neuroalign.evaluation.per_query import GalleryValues, QueryValues, joined
 from neuroalign.evaluation.protocols import Protocol, load_protocol
 from neuroalign.evaluation.queries import Asked, query_values, unit_keys
-from neuroalign.evaluation.scores import Score, read_scores
+from neuroalign.evaluation.scores import Score
 from neuroalign.evaluation.tasks import score_values
 from neuroalign.files import write_json
 from neuroalign.retrieval.embeddings import Embeddings
@@ -90,7 +91,9 @@ class TaskMatrix:
 def run_matrix(path: str | Path, protocol: Protocol | None = None) -> TaskMatrix:
     """Score the whole matrix from the stored embeddings of a run, and write `matrix.json`.
 
-    Scores of the three tasks that the run was given before, by this protocol, are taken over.
+    Scores of the three tasks that the run was given before, by this very protocol, are taken over;
+    where its file has changed since, all are computed. What the audit of the run was told to accept
+    holds here too.
 
     Parameters
     ----------
@@ -100,10 +103,9 @@ def run_matrix(path: str | Path, protocol: Protocol | None = None) -> TaskMatrix
         The default one unless given.
     """
     protocol = protocol or load_protocol()
-    file = scores_file(Path(path), protocol)
-    kept = read_scores(file) if file.is_file() else []
-    scores = kept if all(s.protocol == protocol.label for s in kept) else []
-    found = task_matrix(load_stored(Path(path) / "evaluation"), protocol, scores or None)
+    scores = scores_at_hand(Path(path), protocol)
+    rules = rules_under(protocol, known_audit(path, protocol))
+    found = task_matrix(load_stored(Path(path) / "evaluation"), rules, scores)
     write_json(Path(path) / "matrix.json", found.as_json())
     return found
 

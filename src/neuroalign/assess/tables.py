@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from neuroalign.assess.kept import kept_scores
 from neuroalign.assess.matrix import TaskMatrix
 from neuroalign.assess.stored import load_stored
 from neuroalign.errors import NeuroalignError
@@ -19,10 +20,9 @@ from neuroalign.evaluation.paper_tables import (
     number_rows,
 )
 from neuroalign.evaluation.protocols import Protocol
-from neuroalign.evaluation.scores import Score, read_scores
+from neuroalign.evaluation.scores import Score
 from neuroalign.evaluation.tables import display_table
 from neuroalign.run import Run
-from neuroalign.run_folder import scores_file
 
 
 def paper_tables(
@@ -46,7 +46,8 @@ def paper_tables(
     Raises
     ------
     NeuroalignError
-        There are no scores of this protocol or model, or none in the paper's metrics.
+        There are no scores of this protocol (by its very rules) or model, or none in the paper's
+        metrics.
     """
     run, stored = Run(Path(path)), load_stored(Path(path) / "evaluation")
     wanted = model or stored.models[0].name
@@ -90,7 +91,7 @@ def number_tables(
     """
     run = Run(Path(path))
     if every and model is None:
-        scores = read_scores(scores_file(run.path, protocol))
+        scores = kept_scores(run.path, protocol)
     else:
         scores = _of_model(run.path, protocol, model or run.model_name)
     datasets = run.record.get("datasets", {})
@@ -111,14 +112,14 @@ def score_list(
 ) -> dict[str, pd.DataFrame]:
     """Return every score of a run (or of one model) under a protocol, as one table."""
     if model is None:
-        scores = read_scores(scores_file(Path(path), protocol))
+        scores = kept_scores(Path(path), protocol)
     else:
         scores = _of_model(Path(path), protocol, model)
     return {_title("All scores", model or "every model", scores): display_table(scores)}
 
 
 def _of_model(path: Path, protocol: Protocol, model: str) -> list[Score]:
-    scores = read_scores(scores_file(path, protocol))
+    scores = kept_scores(path, protocol)
     own = [s for s in scores if s.model == model]
     if not own:
         known = dict.fromkeys(s.model for s in scores)

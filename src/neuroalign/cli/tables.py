@@ -37,14 +37,13 @@ def matrix_command(
     chosen, written = load_protocol(protocol), named_format(form)
     require_evaluated(run)
 
-    from neuroalign.assess.audited import known_audit, rules_under
     from neuroalign.assess.matrix import run_matrix
     from neuroalign.assess.tables import matrix_rows
     from neuroalign.evaluation.table_formats import format_rows, format_table
     from neuroalign.report.style import write_figure
     from neuroalign.report.whole_matrix import draw_matrix, matrix_table, matrix_title
 
-    found = run_matrix(run, rules_under(chosen, known_audit(run, chosen)))
+    found = run_matrix(run, chosen)
     figure = draw_matrix(found)
     for suffix in (".png", ".svg", ".pdf"):
         write_figure(figure, run / f"matrix{suffix}")

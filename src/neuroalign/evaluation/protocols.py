@@ -117,7 +117,8 @@ class Protocol(_Part):
 
     Attributes
     ----------
-    name, version : what a score is filed under; a change that can move a number needs a new version
+    name, version : what a score is filed under; a change that can move a number needs a new
+        version. The name is words of letters and digits with a `-` between, in groups with a `/`
     title, source : what it is, and where it comes from
     data : the data sets it is meant for, in words
     modalities : which modalities of a run are scored (empty: all)
@@ -134,7 +135,7 @@ class Protocol(_Part):
     strict : whether it is an error if `expect` is not met; else the scores carry a note
     """
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*(/[a-z0-9][a-z0-9-]*)*$")
+    name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*(/[a-z0-9]+(-[a-z0-9]+)*)*$")
     version: int = Field(ge=1)
     title: str = Field(min_length=1)
     source: str = Field(min_length=1)
@@ -168,8 +169,8 @@ class Protocol(_Part):
 
     @property
     def slug(self) -> str:
-        """The name as a file name."""
-        return self.name.replace("/", "-")
+        """The name as a file name, which no other name has: no name holds `--`."""
+        return self.name.replace("/", "--")
 
     @property
     def asked(self) -> Asked:
@@ -274,15 +275,27 @@ def load_protocol(name_or_file: str | Path = DEFAULT) -> Protocol:
         range; or the file takes the name of a protocol that ships.
     """
     text, where = protocol_text(name_or_file), str(name_or_file)
-    protocol = _validated(read_settings(text, where), where)
+    protocol = read_protocol(text, where)
     for name, file in _shipped().items():
-        taken = name.replace("/", "-") == protocol.slug and where != name
+        alike = name.replace("/", "-") == protocol.name.replace("/", "-")
+        taken = alike and where != name
         if taken and protocol != _validated(yaml.safe_load(file.read_text("utf-8")), name):
             raise NeuroalignError(
                 f"{where} calls itself {protocol.name!r}, but a protocol of that name ships with "
                 "neuroalign, and a score is filed under its protocol's name. Choose another `name`."
             )
     return protocol
+
+
+def read_protocol(text: str, where: str) -> Protocol:
+    """Return a protocol from its YAML; `where` is what its user calls it.
+
+    Raises
+    ------
+    NeuroalignError
+        It is not YAML; a field is unknown, missing, given twice or out of range.
+    """
+    return _validated(read_settings(text, where), where)
 
 
 def protocol_text(name_or_file: str | Path = DEFAULT) -> str:
