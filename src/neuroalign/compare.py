@@ -12,28 +12,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from neuroalign.assess.audited import known_audit, rules_under
 from neuroalign.assess.restrict import restrict, unmet
+from neuroalign.assess.same_items import matched, same_pictures
 from neuroalign.assess.steps import Step, both_sides, judge_for, steps_of
 from neuroalign.assess.stored import Stored, load_stored
 from neuroalign.audit import Audit
 from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.correction import corrected
+from neuroalign.evaluation.differences import compare, difference_p_value
 from neuroalign.evaluation.pairs import Cosines
-from neuroalign.evaluation.per_query import QueryValues, compare
+from neuroalign.evaluation.per_query import QueryValues
 from neuroalign.evaluation.protocols import Protocol, load_protocol
 from neuroalign.evaluation.scores import Score
-from neuroalign.evaluation.significance import difference_p_value
 from neuroalign.evaluation.tasks import values_by_person
-from neuroalign.retrieval.embeddings import Embeddings
 from neuroalign.run import Run
 from neuroalign.run_folder import require_evaluated
-
-_NUMBERS = ("array_row", "n_averaged")
-#: What makes two items the same, as far as both tables know it.
-_NAMES = ("kind", "subject", "stimulus", "label", "session", "run", "block", "group", *_NUMBERS)
 
 
 @dataclass(frozen=True)
@@ -124,6 +118,7 @@ def compare_runs(
         restrict(load_stored(p / "evaluation"), rules_under(protocol, audit))
         for p, audit in zip(paths, audits, strict=True)
     ]
+    same_pictures(sides, names)
     unlike = [unmet(stored, protocol) for stored in sides]
     steps = [{_name(s): s for s in steps_of(stored, protocol)} for stored in sides]
     common = [name for name in steps[0] if name in steps[1]]
@@ -144,7 +139,11 @@ def compare_runs(
     return Comparison(
         names,
         tuple(Difference(d.ours, d.theirs, s) for d, s in zip(differences, scores, strict=True)),
-        tuple(_remarks(paths, sides, protocol)),
+        (
+            f"p: two-sided, corrected (Benjamini and Hochberg) over all {len(scores)} differences, "
+            "those of single people and of other metrics among them",
+            *_remarks(paths, sides, protocol),
+        ),
         tuple(
             f"{name} (only {names[i]})"
             for i, own in enumerate(steps)
@@ -177,8 +176,8 @@ def _step_differences(
 ) -> Iterator[Difference]:
     queries, gallery = both_sides(steps[0], sides[0].models[0], sides[0], protocol)
     other_queries, other_gallery = both_sides(steps[1], sides[1].models[0], sides[1], protocol)
-    other_queries = _matched(queries, other_queries, f"{name}: queries", names)
-    other_gallery = _matched(gallery, other_gallery, f"{name}: candidates", names)
+    other_queries = matched(queries, other_queries, f"{name}: queries", names)
+    other_gallery = matched(gallery, other_gallery, f"{name}: candidates", names)
     # One judge for both, whatever their encoders: a score may not hang on who judges it.
     judge = judge_for(steps[0], sides[0].judge, queries, gallery)
     found = [
@@ -234,59 +233,24 @@ def _difference(
         simulated=stored.simulated,
         note=mine.note,
         protocol=protocol.label,
-        p=difference_p_value(mine, other, n_permutations=n_permutations, seed=stored.seed),
+        p=difference_p_value(
+            mine,
+            other,
+            n_boot=protocol.intervals.draws,
+            n_permutations=n_permutations,
+            seed=stored.seed,
+        ),
     )
     return Difference(mine.value(), other.value(), score)
-
-
-def _matched(ours: Embeddings, theirs: Embeddings, what: str, names: tuple[str, str]) -> Embeddings:
-    """Return their items in the order of ours.
-
-    Raises
-    ------
-    NeuroalignError
-        They are not the same items, or some cannot be told apart.
-    """
-    columns = [c for c in _NAMES if c in ours.items and c in theirs.items]
-    keys = [_keys(side.items, columns) for side in (ours, theirs)]
-    for key, run in zip(keys, names, strict=True):
-        if key.has_duplicates:
-            raise NeuroalignError(
-                f"{what} of {run}: {int(key.duplicated().sum())} of {len(key)} items cannot be "
-                f"told apart by {', '.join(columns)} (first: {key[key.duplicated()][0]}), so "
-                "nothing tells which of the other run's items they are. Compare on other test "
-                "items."
-            )
-    place = keys[1].get_indexer(keys[0])
-    missing = int((place < 0).sum())
-    if missing or len(keys[0]) != len(keys[1]):
-        alone = [k for k, p in zip(keys[0], place, strict=True) if p < 0]
-        first = alone or [k for k in keys[1] if k not in set(keys[0])]
-        raise NeuroalignError(
-            f"{what}: {names[0]} has {len(keys[0])}, {names[1]} has {len(keys[1])}, and "
-            f"{len(keys[0]) - missing} are the same (first that is not: {first[0]}). A paired "
-            "comparison needs the same test items and the same candidates: train both runs on the "
-            "same recordings and picture set, with the same split and `test_items`."
-        )
-    return theirs.take(place)
-
-
-def _keys(items: pd.DataFrame, columns: Sequence[str]) -> pd.Index[str]:
-    parts = []
-    for column in columns:
-        # Numbers with missing ones among them may be stored as 3.0: the same as 3.
-        known = (
-            pd.to_numeric(items[column]).astype("Int64") if column in _NUMBERS else items[column]
-        )
-        parts.append(known.astype("string").fillna("").to_numpy(object))
-    return pd.Index([", ".join(row) for row in zip(*parts, strict=True)], dtype=object)
 
 
 def _remarks(
     paths: tuple[Path, Path], sides: Sequence[Stored], protocol: Protocol
 ) -> Iterator[str]:
-    yield f"intervals: drawn again is the {protocol.intervals.unit}"
+    yield f"intervals: over the {protocol.intervals.unit}"
     first, second = (_checksums(p) for p in paths)
+    if not (first and second):
+        yield "a run.json is missing: whether the signals are the same is not known"
     for modality in first.keys() & second.keys():
         if first[modality] != second[modality]:
             yield (
@@ -299,6 +263,8 @@ def _remarks(
 
 
 def _checksums(path: Path) -> Mapping[str, Any]:
+    if not (path / "run.json").is_file():
+        return {}  # only the evaluation was passed on
     found: Mapping[str, Any] = Run(path).record["checksums"]
     return found
 

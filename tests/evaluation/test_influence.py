@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from neuroalign.evaluation.differences import compare
 from neuroalign.evaluation.influence import GalleryInfluence
-from neuroalign.evaluation.queries import compare, query_values
+from neuroalign.evaluation.queries import query_values
 
 
 def _auc(scores: np.ndarray, query_ids: np.ndarray, gallery_ids: np.ndarray) -> float:

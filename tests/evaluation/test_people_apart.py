@@ -12,12 +12,13 @@ from scipy.stats import kstest
 from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation import tasks
 from neuroalign.evaluation.attainable import Ceiling
+from neuroalign.evaluation.differences import compare, difference_p_value
 from neuroalign.evaluation.metrics import balanced_weights
 from neuroalign.evaluation.pairs import Cosines, Matrix
-from neuroalign.evaluation.per_query import QueryValues, compare, ratio_interval
+from neuroalign.evaluation.per_query import QueryValues, ratio_interval
 from neuroalign.evaluation.permutation import p_value, relabelling
 from neuroalign.evaluation.queries import Asked
-from neuroalign.evaluation.significance import difference_p_value, p_values_by_person
+from neuroalign.evaluation.significance import p_values_by_person
 from neuroalign.evaluation.tasks import score_matrix, score_retrieval, values_by_person
 from neuroalign.retrieval import Embeddings
 

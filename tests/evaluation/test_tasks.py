@@ -11,9 +11,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from neuroalign.errors import NeuroalignError
+from neuroalign.evaluation.differences import compare
 from neuroalign.evaluation.normalised import normalise_conversion
 from neuroalign.evaluation.per_query import QueryValues, ratio_interval
-from neuroalign.evaluation.queries import compare, retrieval_values
+from neuroalign.evaluation.queries import retrieval_values
 from neuroalign.evaluation.scores import Score, read_scores, write_scores
 from neuroalign.evaluation.tasks import score_matrix, score_retrieval
 from neuroalign.retrieval import Embeddings, concatenate

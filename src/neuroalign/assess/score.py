@@ -21,12 +21,12 @@ from neuroalign.evaluation.asked import Asked, Metric
 from neuroalign.evaluation.attainable import Ceiling
 from neuroalign.evaluation.bootstrap import Interval
 from neuroalign.evaluation.correction import corrected
+from neuroalign.evaluation.differences import compare, difference_p_value
 from neuroalign.evaluation.normalised import normalise_conversion
 from neuroalign.evaluation.pairs import Cosines
-from neuroalign.evaluation.per_query import QueryValues, compare, ratio_interval
+from neuroalign.evaluation.per_query import QueryValues, ratio_interval
 from neuroalign.evaluation.protocols import Protocol, load_protocol
 from neuroalign.evaluation.scores import Score
-from neuroalign.evaluation.significance import difference_p_value
 from neuroalign.evaluation.tasks import score_retrieval, values_by_person
 from neuroalign.progress import bar
 
@@ -137,7 +137,7 @@ def _difference(
                 items=step.items,
                 simulated=stored.simulated,
                 note="paired difference on the same queries",
-                p=difference_p_value(a, b, seed=stored.seed),
+                p=difference_p_value(a, b, n_boot=protocol.intervals.draws, seed=stored.seed),
             )
         )
     return differences

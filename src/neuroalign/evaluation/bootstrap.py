@@ -20,7 +20,7 @@ import numpy.typing as npt
 from scipy.stats import norm
 
 from neuroalign.errors import NeuroalignError
-from neuroalign.evaluation.spread import Sample, spread_of
+from neuroalign.evaluation.spread import Sample, Spread, spread_of
 
 Array = npt.NDArray[np.float64]
 _NO_SPREAD = 1e-20
@@ -89,11 +89,18 @@ def bootstrap_interval(
         There are no values, one is not finite, or lengths differ.
     """
     spread = spread_of([Sample(values, clusters, people, weights, strata)], n_boot, seed)
+    return interval_of(spread, level=level, bounds=bounds)
+
+
+def interval_of(
+    spread: Spread, *, level: float = 0.95, bounds: tuple[float, float] = (0.0, 1.0)
+) -> Interval:
+    """Return the interval of one mean whose spread is known; see `bootstrap_interval`."""
     value, variance = float(spread.means[0]), float(spread.squared_margin(level)[0, 0])
     bottom, width = bounds[0], bounds[1] - bounds[0]
     if spread.hits and bounds == (0.0, 1.0):
         variance = value * (1 - value) / spread.n_clusters * norm.ppf(0.5 + level / 2) ** 2
-    if variance < _NO_SPREAD:
+    if float((spread.over_clusters + spread.over_people)[0, 0]) < _NO_SPREAD:
         units = min(spread.n_clusters, spread.n_people or spread.n_clusters)
         unseen = ((1 - level) / 2) ** (1 / units)
         low, high = bottom + (value - bottom) * unseen, bounds[1] - (bounds[1] - value) * unseen

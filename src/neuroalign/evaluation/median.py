@@ -9,7 +9,8 @@ import numpy.typing as npt
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from neuroalign.evaluation.bootstrap import Interval
+from neuroalign.evaluation.bootstrap import Interval, interval_of
+from neuroalign.evaluation.spread import Spread
 
 _DRAWS = 2 * 2**20
 
@@ -21,6 +22,8 @@ def median_interval(
     minus: npt.NDArray[np.float64] | None = None,
     strata: npt.NDArray[Any] | None = None,
     weights: npt.NDArray[np.float64] | None = None,
+    people: npt.NDArray[Any] | None = None,
+    bounds: tuple[float, float] = (-np.inf, np.inf),
     n_boot: int = 1000,
     level: float = 0.95,
     seed: int = 0,
@@ -41,6 +44,11 @@ def median_interval(
     strata, weights : ndarray of shape (n_queries,), optional
         The mean of the medians of parts (people), each with the share of its weights; see
         `spread.Sample`.
+    people : ndarray of shape (n_queries,), optional
+        Whose query it is, where people are a second level of chance: what they add is read off how
+        far their own medians lie apart, as in a t-test.
+    bounds : (float, float)
+        The range a median (or difference) can have.
     n_boot, level, seed
         As in `bootstrap_interval`.
 
@@ -75,8 +83,52 @@ def median_interval(
     if len(code) > n > 1:
         tail = float(norm.cdf(np.sqrt(n / (n - 1)) * student.ppf(tail, n - 1)))
     low, high = np.quantile(np.concatenate(drawn), [tail, 1 - tail])
-    return Interval(
+    one = Interval(
         float(value), min(float(low), float(value)), max(float(high), float(value)), len(names)
+    )
+    if people is None:
+        return one
+    return _with_people(one, values, minus, people, weights, bounds, level)
+
+
+def _with_people(
+    one: Interval,
+    values: npt.NDArray[np.float64],
+    minus: npt.NDArray[np.float64] | None,
+    people: npt.NDArray[Any],
+    weights: npt.NDArray[np.float64] | None,
+    bounds: tuple[float, float],
+    level: float,
+) -> Interval:
+    """Add what other people would change, as deviations of an independent source of chance."""
+    _, whose = np.unique(people, return_inverse=True)
+    n = int(whose.max()) + 1
+    if n < 2:
+        return one
+    own = np.array([np.median(values[whose == i]) for i in range(n)])
+    if minus is not None:
+        own = own - np.array([np.median(minus[whose == i]) for i in range(n)])
+    shares = np.bincount(whose, weights) / (len(whose) if weights is None else weights.sum())
+    variance = float(own.var(ddof=1) * (shares**2).sum())
+    low, high = one.value, one.value
+    if variance > 0:
+        spread = Spread(
+            np.array([one.value]),
+            np.zeros((1, 1)),
+            np.full((1, 1), variance),
+            one.n_clusters,
+            n,
+        )
+        found = interval_of(spread, level=level, bounds=bounds)
+        low, high = found.low, found.high
+    down = np.hypot(one.value - one.low, one.value - low)
+    up = np.hypot(one.high - one.value, high - one.value)
+    return Interval(
+        one.value,
+        float(max(one.value - down, min(bounds[0], one.value))),
+        float(min(one.value + up, max(bounds[1], one.value))),
+        one.n_clusters,
+        n,
     )
 
 

@@ -9,20 +9,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.bootstrap import (
     Interval,
     bootstrap_interval,
-    paired_difference,
+    interval_of,
     share_interval,
 )
 from neuroalign.evaluation.median import median_interval
 from neuroalign.evaluation.metrics import balanced_weights
 from neuroalign.evaluation.ranks import Values
-from neuroalign.evaluation.spread import Sample
+from neuroalign.evaluation.spread import Sample, Spread, spread_of
 
 Codes = npt.NDArray[np.int64]
-_DIFFERENCE = (-1.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,21 +36,17 @@ class GalleryValues:
     strata: Codes | None = None
     alone: bool = False
 
-    def interval(
-        self, *, n_boot: int, seed: int, bounds: tuple[float, float] = (0.0, 1.0)
-    ) -> Interval:
-        """Return the interval that drawing candidates again gives; `bounds` are the score's."""
+    def spread(self, *, n_boot: int, seed: int) -> Spread:
+        """Return how far the score moves when candidates are drawn again."""
         # What a candidate contributes is a sum of many terms: equal but for its last digits.
         values = np.round(self.values, 12)
-        return bootstrap_interval(
-            values,
-            self.clusters,
-            weights=None if self.strata is None else balanced_weights(self.strata),
-            strata=self.strata,
-            n_boot=n_boot,
-            bounds=bounds,
-            seed=seed,
-        )
+        weights = None if self.strata is None else balanced_weights(self.strata)
+        sample = Sample(values, self.clusters, weights=weights, strata=self.strata)
+        return spread_of([sample], n_boot, seed)
+
+    def interval(self, *, n_boot: int, seed: int) -> Interval:
+        """Return the interval that drawing candidates again gives."""
+        return interval_of(self.spread(n_boot=n_boot, seed=seed))
 
 
 def widened(one: Interval, other: Interval) -> Interval:
@@ -89,6 +83,9 @@ class QueryValues:
     strata : ndarray of shape (n, n_levels), int, optional
         People who count alike, however many queries each has: whose query it is, in whose gallery.
         The score is the mean of their means (or medians).
+    candidates_fixed : bool
+        The candidates are a sample as well, and nothing tells what drawing them again would
+        change: the interval says less than it should.
     """
 
     metric: str
@@ -103,6 +100,7 @@ class QueryValues:
     people: npt.NDArray[Any] | None = None
     level: float | None = None
     strata: Codes | None = None
+    candidates_fixed: bool = False
 
     @property
     def weights(self) -> Values:
@@ -144,6 +142,8 @@ class QueryValues:
                 self.clusters,
                 strata=self.cells,
                 weights=self.weights,
+                people=self.people,
+                bounds=(1.0, float(self.n_gallery)),
                 n_boot=n_boot,
                 seed=seed,
             )
@@ -185,48 +185,6 @@ class QueryValues:
             people=None if self.people is None else self.people[keep],
             strata=None if self.strata is None else self.strata[keep],
         )
-
-
-def compare(
-    ours: QueryValues, theirs: QueryValues, *, n_boot: int = 1000, seed: int = 0
-) -> Interval:
-    """Return the paired difference of two models on one metric and the same queries.
-
-    Raises
-    ------
-    NeuroalignError
-        The metrics, or the queries that they could be computed for, differ.
-    """
-    if ours.metric != theirs.metric or not np.array_equal(ours.positions, theirs.positions):
-        raise NeuroalignError(
-            f"A paired comparison needs one metric on the same queries: got {ours.metric} on "
-            f"{len(ours.positions)} and {theirs.metric} on {len(theirs.positions)} queries."
-        )
-    if ours.level is not None:
-        return median_interval(
-            ours.values,
-            ours.clusters,
-            minus=theirs.values,
-            strata=ours.cells,
-            weights=ours.weights,
-            n_boot=n_boot,
-            seed=seed,
-        )
-    difference = paired_difference(
-        ours.values,
-        theirs.values,
-        ours.clusters,
-        people=ours.people,
-        weights=ours.weights,
-        strata=ours.cells,
-        n_boot=n_boot,
-        seed=seed,
-    )
-    if ours.gallery is None or theirs.gallery is None:
-        return difference
-    mine, other = ours.gallery, theirs.gallery
-    gallery = GalleryValues(mine.values - other.values, mine.clusters, mine.strata)
-    return widened(difference, gallery.interval(n_boot=n_boot, seed=seed, bounds=_DIFFERENCE))
 
 
 def ratio_interval(

@@ -17,7 +17,7 @@ from neuroalign.evaluation.influence import GalleryInfluence
 from neuroalign.evaluation.metrics import class_accuracy
 from neuroalign.evaluation.pairs import Cosines, PairScores, pair_scores
 from neuroalign.evaluation.passes import Found, RankPass
-from neuroalign.evaluation.per_query import GalleryValues, QueryValues, compare, joined
+from neuroalign.evaluation.per_query import GalleryValues, QueryValues, joined
 from neuroalign.evaluation.ranks import Ranks, RightCandidates, Values
 from neuroalign.evaluation.retrieved import FirstRetrieved, judge_vectors
 from neuroalign.retrieval.embeddings import Embeddings
@@ -33,7 +33,6 @@ __all__ = [
     "GalleryValues",
     "Metric",
     "QueryValues",
-    "compare",
     "identity_codes",
     "joined",
     "query_values",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,7 +12,7 @@ import pandas as pd
 from neuroalign.evaluation.own_galleries import askers, own_galleries, part_of
 from neuroalign.evaluation.pairs import PairScores
 from neuroalign.evaluation.per_query import QueryValues
-from neuroalign.evaluation.permutation import p_value, paired_p_value
+from neuroalign.evaluation.permutation import p_value
 from neuroalign.evaluation.queries import Asked
 from neuroalign.evaluation.ranks import Values
 from neuroalign.evaluation.shuffled import shuffled_scores
@@ -113,16 +112,6 @@ def _of_people_apart(
         for _, m in people
     }
     return _p_values(all_people | people)
-
-
-def difference_p_value(
-    ours: QueryValues, theirs: QueryValues, *, n_permutations: int = 1000, seed: int = 0
-) -> float | None:
-    """Return the two-sided p-value of a paired difference; None for a median, which has none."""
-    if ours.level is not None:
-        return None
-    sample = replace(ours.sample(), values=ours.values - theirs.values)  # noqa: PD011
-    return paired_p_value(sample, n_permutations=n_permutations, seed=seed)
 
 
 def _p_values(drawn: Mapping[tuple[str, str], Values]) -> dict[tuple[str, str], float]:
