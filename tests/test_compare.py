@@ -58,6 +58,29 @@ def test_a_run_does_not_differ_from_itself(lab: Laboratory, tmp_path: Path) -> N
         assert each.score.p == 1
 
 
+def test_other_pictures_under_the_same_names_are_refused(lab: Laboratory, tmp_path: Path) -> None:
+    other = copy_of(lab, tmp_path)
+
+    def rotated(items: Embeddings) -> Embeddings:
+        return Embeddings(np.roll(items.vectors, 1, axis=0), items.items, items.space)
+
+    judge = next(p.stem for p in (other / "evaluation").glob("judge*.parquet"))
+    change(other, judge, rotated)
+    with pytest.raises(NeuroalignError, match=r"by the same name are different pictures"):
+        compare_runs(lab.run, other)
+
+
+def test_an_evaluation_that_was_passed_on_alone_is_compared(
+    lab: Laboratory, tmp_path: Path
+) -> None:
+    other = copy_of(lab, tmp_path)
+    for name in ("recipe.yaml", "run.json"):
+        (other / name).unlink()
+    found = compare_runs(lab.run, other)
+    assert any("run.json is missing" in r for r in found.remarks)
+    assert all(d.score.value == 0 for d in found.differences)
+
+
 def test_a_difference_is_that_of_plain_computations(lab: Laboratory, tmp_path: Path) -> None:
     other = copy_of(lab, tmp_path)
     change(other, "eeg-repeats", noisy)

@@ -172,7 +172,7 @@ def test_a_file_that_is_no_recipe(tmp_path, content, said):
 def test_a_file_that_is_not_text_or_not_there(tmp_path):
     with pytest.raises(NeuroalignError, match=r"no recipe at .*missing"):
         load_recipe(tmp_path / "missing.yaml")
-    with pytest.raises(NeuroalignError, match="not a readable"):
+    with pytest.raises(NeuroalignError, match="is a folder; give the recipe"):
         load_recipe(tmp_path)
     (tmp_path / "picture.yaml").write_bytes(b"\xff\xd8\xff\xe0")
     with pytest.raises(NeuroalignError, match=r"picture\.yaml is not a readable"):

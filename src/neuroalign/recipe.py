@@ -237,6 +237,8 @@ def load_recipe(path: str | Path) -> Recipe:
         range.
     """
     path = Path(path)
+    if path.is_dir():
+        raise NeuroalignError(f"{path} is a folder; give the recipe, a YAML file.")
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError as error:

@@ -172,8 +172,9 @@ class Ranks:
         few = int(self.n_wrong.min(initial=k))
         if k < 2 or few < k - 1:
             raise NeuroalignError(
-                f"A {k}-way choice needs at least two candidates, {k - 1} of them wrong; the "
-                f"gallery has as few as {few} wrong candidates for a query."
+                f"A {k}-way choice asks each query among {k} candidates, {k - 1} of them wrong; "
+                f"this gallery has only {few} wrong ones for a query. A protocol of your own can "
+                f"set `candidates: {{k: ...}}` to between 2 and {few + 1}."
             )
 
     def _mean(self, values: Values) -> Values:

@@ -88,10 +88,12 @@ class NeuralModule(nn.Module):
         super().__init__()
         wanted = _AXES[architecture.network]
         if wanted is not None and tuple(axes) != wanted:
+            fitting = [n for n, reads in _AXES.items() if reads == tuple(axes)] or ["residual_mlp"]
             raise NeuroalignError(
-                f"The network {architecture.network!r} reads the axes {wanted}, but these "
-                f"{modality} recordings have {tuple(axes)}. Prepare them with the other kind of "
-                "features, or choose another network in the recipe."
+                f"The network {architecture.network!r} reads the axes {', '.join(wanted)}, but "
+                f"these {modality} recordings have {', '.join(axes)}. Prepare them with the other "
+                f"`--features`, or write `architectures: {{{modality}: {{network: {fitting[0]}}}}}`"
+                " in the recipe."
             )
         self.architecture, self.modality, self.axes = architecture, modality, tuple(axes)
         self.shapes = {s: tuple(shape) for s, shape in shapes.items()}

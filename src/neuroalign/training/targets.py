@@ -48,7 +48,12 @@ class Targets:
             raise NeuroalignError(
                 f"{where}: {int(rows.isna().sum())} trial(s) show {len(bad)} picture(s) or "
                 f"class(es) without an embedding (such as {names}). Check that the picture set of "
-                "the recipe is the one that was shown, and that its names match the trial table."
+                "the recipe is the one that was shown, and that its names match the trial table"
+                + (
+                    f": it has names such as {next(iter(self.by_stimulus))}."
+                    if self.by_stimulus
+                    else "."
+                )
             )
         return rows.to_numpy(np.int64)
 
