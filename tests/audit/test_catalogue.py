@@ -405,6 +405,7 @@ def test_concepts_may_be_shared_unless_the_protocol_is_zero_shot(tmp_path: Path)
     assert serious(recipe, load_protocol()) == set()
     assert serious(recipe, zero_shot()) == {"shared-concepts"}
     assert serious(recipe, zero_shot(leave_out=CATEGORIES)) == set()
+    assert serious(recipe, zero_shot(leave_out=[c.upper() for c in CATEGORIES])) == set()
     meg_only = zero_shot().model_copy(update={"modalities": ("meg",)})
     assert serious(recipe, meg_only) == set()
     write_split(Recordings(tmp_path / "eeg"), tmp_path / "new", by="concept", test=["food"])

@@ -315,6 +315,68 @@ def test_concepts_are_left_out_of_both_sides() -> None:
     protocol = pilot(concepts={"leave_out": ["class000", "class001"]})
     values = one(protocol, stored_for(protocol, oracle), "top1")
     assert values.n_gallery == 18 and len(values.values) == 36
+    spelt = pilot(concepts={"leave_out": ["Class000", " CLASS001 "]})
+    np.testing.assert_array_equal(one(spelt, stored_for(spelt, oracle)).values, values.values)
+
+
+def test_a_picture_goes_with_its_concept_whoever_names_it() -> None:
+    """Where trials have no label but their pictures do, or the other way round."""
+    protocol = pilot(concepts={"leave_out": ["class000", "class001"]})
+    stored = stored_for(protocol, oracle)
+    own = stored.models[0]
+    bare = {
+        m: {
+            slug: Embeddings(e.vectors, e.items.assign(label=None), e.space)
+            for slug, e in sets.items()
+        }
+        for m, sets in own.items.items()
+    }
+    trials = replace(stored, models=(replace(own, items=bare),))
+    judge = stored.judge
+    files = Embeddings(judge.vectors, judge.items.assign(label=None), judge.space)
+    for unnamed in (trials, replace(stored, judge=files)):
+        values = one(protocol, unnamed, "top1")
+        assert values.n_gallery == 18 and len(values.values) == 36
+
+
+def test_a_concept_that_the_run_does_not_have_cannot_be_left_out() -> None:
+    stored = stored_for(pilot(), oracle)
+    wrong = pilot(concepts={"leave_out": ["class000", "clas001", "zebra"]})
+    with pytest.raises(NeuroalignError) as refused:
+        restrict(stored, wrong)
+    said = str(refused.value)
+    assert "2 of 3 concepts" in said and "'clas001', 'zebra'" in said and "class001" in said
+    with pytest.raises(NeuroalignError, match=r"'zebra' \(there are class000, class001, "):
+        restrict(stored, pilot(concepts={"leave_out": ["zebra"]}))
+    trained_on = pilot(concepts={"leave_out": ["else"]})
+    assert len(restrict(stored, trained_on).judge) == len(stored.judge)
+
+
+def test_what_leaves_nothing_to_be_told_apart_is_refused() -> None:
+    stored = stored_for(pilot(), oracle)
+    names = [f"class{i:03d}" for i in range(8)]
+    none = pilot(concepts={"leave_out": names})
+    said = r"no test picture of eeg .*has 24 test .*leave_out` \(8 names\) takes 24 .*Leave fewer"
+    with pytest.raises(NeuroalignError, match=said):
+        restrict(stored, none)
+    own = stored.models[0]
+    items = own.items["eeg"]["repeats"]
+    one_each = items.items.groupby("label").head(1)["stimulus"]
+    few = items.take(items.items["stimulus"].isin(list(one_each)).to_numpy(bool))
+    stored = replace(stored, models=(replace(own, items={"eeg": {"repeats": few}}),))
+    single = {"concepts": {"leave_out": names[1:]}, "gallery": {"pictures": {"each": "all tests"}}}
+    with pytest.raises(NeuroalignError, match=r"1 test picture of eeg .*has 8 .* takes 7 of them"):
+        restrict(stored, pilot(retrievals=["encoding"], **single))
+    question = one(pilot(**single), stored)  # of which picture it is one may ask all the same
+    assert (question.n_gallery, len(question.values)) == (3, 2)
+
+
+def test_copies_of_one_picture_are_not_told_apart() -> None:
+    stored = stored_for(pilot(), oracle)
+    same = np.ones_like(stored.judge.vectors)
+    judge = Embeddings(same, stored.judge.items, stored.judge.space)
+    with pytest.raises(NeuroalignError, match=r"24 are copies of one.*Set `gallery.duplicates: k"):
+        restrict(replace(stored, judge=judge), pilot())
 
 
 def test_new_concepts_may_not_occur_in_training() -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from neuroalign.assess.ceilings import Agreement
+from neuroalign.assess.enough import require_enough
+from neuroalign.assess.left_out import without_concepts
 from neuroalign.assess.stored import TEST, ItemSet, Stored
 from neuroalign.audit.sides import one_spelling
 from neuroalign.errors import NeuroalignError
-from neuroalign.evaluation.ceilings import MatchScores
 from neuroalign.evaluation.protocols import Protocol, of_modality, unmet_note
 from neuroalign.recordings.schema import Modality
 from neuroalign.retrieval.embeddings import Embeddings
@@ -27,29 +26,29 @@ def restrict(stored: Stored, protocol: Protocol) -> Stored:
     Raises
     ------
     NeuroalignError
-        Something that the protocol asks for was not stored; a test concept occurs in training
-        under a zero-shot protocol; or, under a strict one, counts are not as expected.
+        Something that the protocol asks for was not stored; a concept that it leaves out is none
+        of the run; what it leaves are the items of one picture at most; or a test concept occurs
+        in training under a zero-shot protocol.
     """
     items = chosen_items(stored, protocol)
+    named = without_concepts(stored, protocol)
     kept = replace(
-        stored,
+        named,
         items=items,
         models=tuple(
             replace(m, items={k: {i.slug: m.items[k][i.slug] for i in s} for k, s in items.items()})
-            for m in stored.models
+            for m in named.models
         ),
         likelihood={
-            (m, i.slug): stored.likelihood[m, i.slug]
+            (m, i.slug): named.likelihood[m, i.slug]
             for m, sets in items.items()
             for i in sets
-            if (m, i.slug) in stored.likelihood
+            if (m, i.slug) in named.likelihood
         },
     )
-    wanted = {str(name) for name in protocol.concepts.leave_out}
-    if wanted:
-        kept = _filtered(kept, lambda table: ~table["label"].isin(list(wanted)))
     if protocol.gallery.duplicates == "merged":
         kept = _merged(kept)
+    require_enough(stored, named, kept, protocol, lambda m: candidates(kept, protocol, m).sum())
     _check_concepts(kept, protocol)
     return kept
 
@@ -199,57 +198,6 @@ def concepts_trained_on(stored: Stored) -> dict[Modality, tuple[list[str], int]]
             names = sorted(set(tested[both].astype(str)))
             found[modality] = (names, int(stored.training.loc[again, "trials"].sum()))
     return found
-
-
-def _filtered(stored: Stored, keep: Callable[[pd.DataFrame], pd.Series[bool]]) -> Stored:
-    """Keep the items and pictures whose rows a rule keeps."""
-    columns = keep(stored.judge.items).to_numpy(bool, na_value=True)
-    rows = {
-        (m, slug): keep(e.items).to_numpy(bool, na_value=True)
-        for m, sets in stored.models[0].items.items()
-        for slug, e in sets.items()
-    }
-    return replace(
-        stored,
-        judge=stored.judge.take(columns),
-        models=tuple(
-            replace(
-                model,
-                pictures=model.pictures.take(columns),
-                items={
-                    m: {slug: e.take(rows[m, slug]) for slug, e in sets.items()}
-                    for m, sets in model.items.items()
-                },
-            )
-            for model in stored.models
-        ),
-        likelihood={k: v[np.ix_(rows[k], columns)] for k, v in stored.likelihood.items()},
-        agreement=_agreement_among(stored, keep, stored.judge.items.loc[~columns, "stimulus"]),
-    )
-
-
-def _agreement_among(
-    stored: Stored, keep: Callable[[pd.DataFrame], pd.Series[bool]], left_out: pd.Series[str]
-) -> Agreement:
-    """Keep what the recordings tell of themselves about the items that a rule keeps."""
-
-    def among(found: MatchScores) -> MatchScores:
-        rows, columns = (
-            keep(table).to_numpy(bool, na_value=True) for table in (found.items, found.candidates)
-        )
-        items, candidates = (
-            table[kept].reset_index(drop=True)
-            for table, kept in ((found.items, rows), (found.candidates, columns))
-        )
-        return MatchScores(items, candidates, found.scores[np.ix_(rows, columns)])
-
-    repeats, classes = (
-        {key: among(found) for key, found in matches.items()}
-        for matches in (stored.agreement.repeats, stored.agreement.classes)
-    )
-    reliability = stored.agreement.reliability
-    known = ~reliability["stimulus"].isin(list(left_out))
-    return Agreement(repeats, classes, reliability[known].reset_index(drop=True))
 
 
 def _merged(stored: Stored) -> Stored:

@@ -178,7 +178,8 @@ def shared_concepts(
         if modality not in (protocol.modalities or material.trials):
             continue
         concept = material.concepts(modality)
-        concept = concept.mask(concept.isin(protocol.concepts.leave_out), "")
+        left_out = one_spelling(pd.Series(protocol.concepts.leave_out, dtype="string"))
+        concept = concept.mask(one_spelling(concept).isin(set(left_out)), "")
         test = trials["part"] == "test"
         yield from _unknown_concepts(modality, concept, test)
         named = concept.mask(concept == "").dropna()

@@ -61,7 +61,8 @@ class ConceptRule(_Part):
     Attributes
     ----------
     zero_shot : no concept of a test item may occur in training; it is an error if one does
-    leave_out : concepts that are taken out of queries and gallery
+    leave_out : concepts that are taken out of queries and gallery; case, and what stands between
+        words, do not matter
     """
 
     zero_shot: bool = False
