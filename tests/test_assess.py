@@ -366,15 +366,20 @@ def test_scores_come_from_the_stored_embeddings_alone(
     assert not (tmp_path / "scores" / "nsd--shared-982.json").exists()
 
 
-def test_a_protocol_of_ones_own_adds_to_what_is_stored(lab: Laboratory, tmp_path: Path) -> None:
+def test_a_protocol_of_ones_own_adds_to_what_is_stored(
+    lab: Laboratory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = shutil.copytree(lab.run, tmp_path / "run")
     own = tmp_path / "own.yaml"
     own.write_text(
         "{name: pilot, version: 2, title: t, source: s, modalities: [eeg], retrievals: [decoding],"
         " items: {each: ['by run, stimulus']}, metrics: [top1, median_rank, k_way],"
-        " candidates: {k: 10}, gallery: {pictures: {each: every picture}}}"
+        " candidates: {k: 10}, gallery: {pictures: {each: every picture}},"
+        " expect: {people: {eeg: 9}}}"
     )
     assert neuroalign("evaluate", run, "--protocol", own) == 0
+    missed = "not as pilot@2 expects: 2 people of eeg instead of 9"
+    assert missed in plain(capsys.readouterr().out)
     found = read_scores(run / "scores" / "pilot.json")
     assert {s.protocol for s in found} == {"pilot@2"}
     further = Embeddings.load(run / "evaluation" / "further-judge.parquet").items["shown"]
@@ -480,11 +485,33 @@ def test_groups_hold_each_trial_at_most_once(eeg: Recordings) -> None:
     np.testing.assert_array_equal(again.read(), groups.read())
 
 
+def test_trials_that_fill_no_group_are_counted(eeg: Recordings) -> None:
+    test = eeg.select(split="test")
+    n = test.trials.groupby(["subject", "label"]).size()
+    assert select_test_items(eeg, "groups of 2").description == "averages of 2 trials of a class"
+    unnamed = Recordings(eeg.path).select(split="test")
+    for size in (3, n.max()):
+        found = select_test_items(eeg, f"groups of {size}")
+        rest = int((n % size).sum())
+        assert len(found.view) == (n // size).sum() and rest
+        said = f"averages of {size} trials of a class ({rest} of {len(test)} trials fill no group)"
+        assert found.description == said
+    # Rows that hold averages are trials like others, and those without a class are in no group.
+    unnamed.trials["n_averaged"] = 3
+    first = unnamed.trials["label"].iloc[0]
+    unnamed.trials["label"] = unnamed.trials["label"].mask(unnamed.trials["label"] == first)
+    found = select_test_items(unnamed, "groups of 2")
+    lost = int(n[n.index.get_level_values("label") == first].sum())
+    assert set(found.view.trials["n_averaged"]) == {6} and found.view.trials["label"].notna().all()
+    assert f"({lost} of {len(test)} trials fill no group)" in found.description
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
         ("averages", "is not understood; write `trials`"),
         ("by colour", "has no column 'colour'; there are"),
+        ("groups of 0", "is not understood; write `trials`"),
         ("groups of 99", "no person has 99 test trials of a class"),
     ],
 )

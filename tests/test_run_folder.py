@@ -68,9 +68,18 @@ def test_what_is_missing_is_said_from_the_folder_to_the_scores(tmp_path: Path) -
     run.mkdir()
     with pytest.raises(NeuroalignError, match=r"it has no recipe\.yaml"):
         require_evaluated(run)
+    (run / "recordings.json").touch()
+    with pytest.raises(NeuroalignError, match="it holds recordings"):
+        require_run(run)
+    (run / "recordings.json").unlink()
     (run / "recipe.yaml").touch()
     require_run(run)
-    with pytest.raises(NeuroalignError, match=r"training of .*run has not finished"):
+    with pytest.raises(NeuroalignError, match=r"recipe\.yaml is not a run folder: it is a file"):
+        require_run(run / "recipe.yaml")
+    with pytest.raises(NeuroalignError, match=r"run has not finished: .*before its first epoch"):
+        require_trained(run)
+    (run / "checkpoints").mkdir()
+    with pytest.raises(NeuroalignError, match=r"run has not finished\. .*where it stopped"):
         require_trained(run)
     (run / "run.json").touch()
     require_trained(run)

@@ -26,6 +26,10 @@ def require_run(path: Path) -> None:
     if (path / "recipe.yaml").is_file():
         return
     why = "it has no recipe.yaml" if path.is_dir() else "there is no such folder"
+    if path.is_file():
+        why = "it is a file"
+    elif (path / "recordings.json").is_file():
+        why = "it holds recordings"
     raise NeuroalignError(
         f"{path} is not a run folder: {why}. Give the folder that `neuroalign train` (or "
         f"`neuroalign demo`) wrote{_instead(path)}."
@@ -36,9 +40,14 @@ def require_trained(path: Path) -> None:
     """Refuse what is no run, or one whose training has not come to its end (see `require_run`)."""
     require_run(path)
     if not (path / "run.json").is_file():
+        stopped = (path / "checkpoints").is_dir()
         raise NeuroalignError(
             f"The training of {path} has not finished. `neuroalign train` with the same "
             "recipe and folder goes on where it stopped."
+            if stopped
+            else f"The training of {path} has not finished: it was refused, or stopped, before its "
+            f"first epoch. `neuroalign train {path / 'recipe.yaml'} --out {path}` begins it, or "
+            "says what is wrong."
         )
 
 

@@ -79,6 +79,7 @@ def evaluate_command(
     (require_evaluated if stored else require_trained)(run)
 
     from neuroalign.assess import evaluate_run, rescore_run
+    from neuroalign.evaluation.scores import common_note
     from neuroalign.evaluation.tables import to_json
 
     if stored:
@@ -91,6 +92,8 @@ def evaluate_command(
         return
     print_scores(scores)
     say_behind_scores(run, chosen)
+    if note := common_note(scores):
+        out_console.print(note, style="bold red", markup=False, highlight=False, soft_wrap=True)
     say(f"Protocol {chosen.label}: {chosen.title}.")
     say(f"All scores, per person too: {scores_file(run, chosen)}")
     say(f"Next: neuroalign report {run}")

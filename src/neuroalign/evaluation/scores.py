@@ -70,6 +70,12 @@ def read_scores(path: Path) -> list[Score]:
         raise NeuroalignError(f"{path} is not a list of scores: {error}.") from error
 
 
+def common_note(scores: Sequence[Score]) -> str:
+    """Return what all notes say: in an evaluation, that these are not the protocol's data."""
+    first, *others = (s.note.split("; ") for s in scores)
+    return "; ".join(part for part in first if all(part in other for other in others))
+
+
 def score_table(scores: Sequence[Score]) -> pd.DataFrame:
     """Return one row per score, with the columns of `Score`."""
     return pd.DataFrame([asdict(s) for s in scores], columns=list(Score.__dataclass_fields__))
