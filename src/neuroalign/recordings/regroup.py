@@ -227,8 +227,9 @@ def _check_sides(
         raise NeuroalignError(f"{where}: no test trials are left.")
     if not train.any():
         why = (
-            f"{int(leaks.sum())} training trials show pictures, or are of groups, of the test set, "
-            "and nothing else is left. Split by picture or by concept."
+            f"the {int(leaks.sum())} trials outside the test set all show pictures of the test set, "
+            f"or are of a {by} of it, which may not lie on both sides. Split by picture or by "
+            "concept."
             if leaks.any()
             else f"every {by} would be held out. Hold out fewer."
         )
