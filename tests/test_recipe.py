@@ -119,6 +119,12 @@ def test_align_of_the_run_holds_unless_a_modality_has_its_own():
         ("modalities.meg", "data/meg", "modalities.meg: has to hold `field: value` lines .*data"),
         ("modalities.fmri.recording", "x", "fmri.recording: .*did you mean `recordings`"),
         ("modalities.fmri.test_items", [], "modalities.fmri.test_items: .*at least 1"),
+        ("modalities.fmri.test_items", ["trials"] * 2, "fmri.test_items: 'trials' stands there tw"),
+        (
+            "modalities.fmri.test_items",
+            ["groups of 2", "groups of 02"],
+            "fmri.test_items: 'groups of 02' stands there twice",
+        ),
         ("architectures.fmri.hiden", 3, "architectures.fmri.hiden: .*did you mean `hidden`"),
         ("modalities.fmri.architecture", {"hiden": 3}, "fmri.architecture.hiden: .*mean `hidden`"),
         ("modalities.fmri.architecture", {"depth": -1}, "fmri.architecture.depth: .*0"),

@@ -8,13 +8,22 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from neuroalign.errors import NeuroalignError
+from neuroalign.evaluation.items import item_key
 from neuroalign.models.alignment import AlignMode
 from neuroalign.models.module import Architecture
 from neuroalign.recordings.container import Modality
-from neuroalign.settings import faults, read_settings
+from neuroalign.settings import each_once, faults, read_settings
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -101,7 +110,9 @@ class ModalityRecipe(_Part):
 
     recordings: Path
     architecture: dict[str, Any] = {}
-    test_items: tuple[str, ...] = Field(("repeats", "trials"), min_length=1)
+    test_items: Annotated[tuple[str, ...], AfterValidator(each_once(item_key))] = Field(
+        ("repeats", "trials"), min_length=1
+    )
 
 
 class FitRecipe(_Part):

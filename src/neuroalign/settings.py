@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from difflib import get_close_matches
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from neuroalign.errors import NeuroalignError
+
+T = TypeVar("T")
 
 #: pydantic's words for these speak of Python objects and not of a YAML file.
 _WORDS = {
@@ -55,6 +57,30 @@ class _Loader(yaml.SafeLoader):
                 )
             seen.append(key.value)
         return dict(super().construct_mapping(node, deep))
+
+
+def each_once(
+    key: Callable[[T], Hashable] = lambda value: value,
+) -> Callable[[tuple[T, ...]], tuple[T, ...]]:
+    """Return a check, for a settings model, that no entry of a list stands there twice.
+
+    Parameters
+    ----------
+    key : callable
+        What is the same of two entries that mean the same.
+    """
+
+    def check(values: tuple[T, ...]) -> tuple[T, ...]:
+        first: dict[Hashable, T] = {}
+        for value in values:
+            same = key(value)
+            if same in first:
+                other = "" if first[same] == value else f" ({first[same]!r} is the same)"
+                raise ValueError(f"{value!r} stands there twice{other}")
+            first[same] = value
+        return values
+
+    return check
 
 
 def faults(error: ValidationError, model: type[BaseModel], *, under: str = "") -> list[str]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
 
 from neuroalign.errors import NeuroalignError
 from neuroalign.recordings.container import Recordings
+
+_BY, _COMMA, _GROUPS = r"by (\w+(?:, *\w+)*)", r", *", r"groups of 0*([1-9]\d*)"
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,16 @@ def item_slug(spec: str) -> str:
     return re.sub(r"[ ,]+", "-", spec.strip())
 
 
+def item_key(spec: str) -> Hashable:
+    """Return what is the same of all ways to write down the same test items."""
+    spec = spec.strip()
+    if match := re.fullmatch(_BY, spec):
+        return frozenset(re.split(_COMMA, match[1]))
+    if match := re.fullmatch(_GROUPS, spec):
+        return int(match[1])
+    return spec
+
+
 def select_test_items(recordings: Recordings, spec: str, *, seed: int = 0) -> TestItems:
     """Return the test items that a recipe's `test_items` entry names.
 
@@ -40,7 +53,8 @@ def select_test_items(recordings: Recordings, spec: str, *, seed: int = 0) -> Te
         `trials`; `repeats`: all test trials of a person with one picture averaged (or of a class,
         where pictures are unknown); `by COLUMN, ...`: averages of a person's trials that agree in
         these columns and their class; `groups of N`: averages of N of a person's trials of a
-        class, drawn without replacement (a rest of fewer than N is left out).
+        class, drawn without replacement (a rest of fewer than N is left out, and the description
+        says how many trials that are).
     seed : int
         Fixes the groups.
     """
@@ -57,8 +71,8 @@ def select_test_items(recordings: Recordings, spec: str, *, seed: int = 0) -> Te
     if spec == "repeats":
         view = test.average_repeats()
         return TestItems(name, _averaged(view, "repeats"), view)
-    if match := re.fullmatch(r"by (\w+(?:, *\w+)*)", spec):
-        columns = re.split(r", *", match[1])
+    if match := re.fullmatch(_BY, spec):
+        columns = re.split(_COMMA, match[1])
         unknown = [c for c in columns if c not in test.trials]
         if unknown:
             raise NeuroalignError(
@@ -67,9 +81,12 @@ def select_test_items(recordings: Recordings, spec: str, *, seed: int = 0) -> Te
             )
         view = test.average(["subject", "label", *columns])
         return TestItems(name, _averaged(view, f"a {' and '.join(columns)}"), view)
-    if match := re.fullmatch(r"groups of (\d+)", spec):
-        view = _groups(test, int(match[1]), seed)
-        return TestItems(name, f"averages of {match[1]} trials of a class", view)
+    if match := re.fullmatch(_GROUPS, spec):
+        size = int(match[1])
+        view = _groups(test, size, seed)
+        rest = len(test) - size * len(view)
+        left = f" ({rest} of {len(test)} trials fill no group)" if rest else ""
+        return TestItems(name, f"averages of {size} trials of a class{left}", view)
     raise NeuroalignError(
         f"`test_items: {spec}` is not understood; write `trials`, `repeats`, `by COLUMN` or "
         "`groups of N`."
@@ -88,12 +105,15 @@ def _groups(test: Recordings, size: int, seed: int) -> Recordings:
     table = test.trials
     order = np.random.default_rng(seed).permutation(len(table))
     shuffled = test.take(order)
-    rank = shuffled.trials.groupby(["subject", "label"], sort=False).cumcount()
+    rank = shuffled.trials.groupby(["subject", "label"], sort=False, dropna=False).cumcount()
     shuffled.trials["group"] = (rank // size).astype("string")
-    averaged = shuffled.average(["subject", "label", "group"])
-    full = averaged.take(np.flatnonzero(averaged.trials["n_averaged"] == size))
+    by = ["subject", "label", "group"]
+    # Rows are counted, and not what they average already; of an unknown class there is no group.
+    group = shuffled.trials.groupby(by, sort=False, dropna=False).ngroup().to_numpy(np.int64)
+    named = shuffled.trials["label"].notna().to_numpy(bool)
+    full = shuffled.take(np.flatnonzero(named & (np.bincount(group)[group] == size)))
     if len(full) == 0:
         raise NeuroalignError(
             f"{test.path}: no person has {size} test trials of a class to average; ask for fewer."
         )
-    return full
+    return full.average(by)

@@ -14,17 +14,28 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.asked import Asked, Metric
+from neuroalign.evaluation.items import item_key
 from neuroalign.recordings.schema import Modality
-from neuroalign.settings import faults, read_settings
+from neuroalign.settings import each_once, faults, read_settings
 
 T = TypeVar("T")
 Retrieval = Literal["decoding", "encoding", "conversion", "classification"]
 Pictures = Literal["test", "all tests", "test and never shown", "every picture"]
 ByModality = dict[Modality | Literal["each"], T]
+#: A list whose entries each stand for scores of their own: twice, they would be counted twice.
+Once = Annotated[tuple[T, ...], AfterValidator(each_once())]
+Items = Annotated[tuple[str, ...], AfterValidator(each_once(item_key))]
 DEFAULT = "default"
 _RECIPE = "as the recipe's test_items say"
 _TIES = {
@@ -66,7 +77,7 @@ class ConceptRule(_Part):
     """
 
     zero_shot: bool = False
-    leave_out: tuple[str, ...] = ()
+    leave_out: Once[str] = ()
 
 
 class CandidateRule(_Part):
@@ -141,15 +152,15 @@ class Protocol(_Part):
     title: str = Field(min_length=1)
     source: str = Field(min_length=1)
     data: str = "any"
-    modalities: tuple[Modality, ...] = ()
-    retrievals: tuple[Retrieval, ...] = Field(get_args(Retrieval), min_length=1)
-    items: ByModality[tuple[str, ...]] = {}
+    modalities: Once[Modality] = ()
+    retrievals: Once[Retrieval] = Field(get_args(Retrieval), min_length=1)
+    items: ByModality[Items] = {}
     gallery: GalleryRule = GalleryRule()
     concepts: ConceptRule = ConceptRule()
     candidates: CandidateRule = CandidateRule()
     ties: Literal["shared", "last"] = "shared"
     people: Literal["pooled", "separate", "both"] = "both"
-    metrics: tuple[Metric, ...] = Field(min_length=1)
+    metrics: Once[Metric] = Field(min_length=1)
     intervals: IntervalRule = IntervalRule()
     expect: Expected = Expected()
     strict: bool = False
