@@ -227,7 +227,7 @@ def _check_sides(
         raise NeuroalignError(f"{where}: no test trials are left.")
     if not train.any():
         why = (
-            f"the {int(leaks.sum())} trials outside the test set all show pictures of the test set, "
+            f"the {int(leaks.sum())} trials outside the test set show pictures of the test set, "
             f"or are of a {by} of it, which may not lie on both sides. Split by picture or by "
             "concept."
             if leaks.any()
