@@ -46,7 +46,7 @@ def _not_audited(audit: Audit, whose: str) -> str:
     return (
         f'<div class="banner" role="alert"><b>NOT AUDITED{_by(audit, "for")}.</b> The split of '
         f"{escape(whose)} was not searched for leaks before it was scored{_by(audit)}: "
-        f"{escape(audit.not_audited)}.</div>"
+        f"{escape(audit.not_audited.removesuffix('.'))}.</div>"
     )
 
 
@@ -56,7 +56,7 @@ def _one_audit(audit: Audit) -> str:
     rows = [(s.rule, s.where, s.reason) for s in audit.skipped]
     looked = len(set(audit.rules) - {s.rule for s in audit.skipped})
     if audit.not_audited:
-        opening = f"Scored{_by(audit)} without an audit: {escape(audit.not_audited)}."
+        opening = f"Scored{_by(audit)} without an audit: {escape(audit.not_audited.removesuffix('.'))}."
     else:
         opening = (
             f"Before anything was scored{_by(audit)}, the split was searched for leaks and "
