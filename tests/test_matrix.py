@@ -23,9 +23,10 @@ from neuroalign.assess.matrix import (
     task_matrix,
 )
 from neuroalign.assess.stored import Stored, load_stored
-from neuroalign.assess.tables import matrix_rows
+from neuroalign.assess.tables import matrix_rows, score_list
+from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.protocols import GalleryRule, load_protocol
-from neuroalign.evaluation.scores import read_scores
+from neuroalign.evaluation.scores import read_scores, write_scores
 from neuroalign.evaluation.table_formats import format_table
 from neuroalign.report.whole_matrix import draw_matrix, matrix_table
 from neuroalign.retrieval.embeddings import Embeddings
@@ -202,6 +203,13 @@ def test_scores_of_a_protocol_that_was_changed_are_not_taken_for_its_own(
     assert (run / "scores" / "lab--own.json").read_bytes() == kept
     assert neuroalign("evaluate", run, "--stored", *option) == 0
     assert neuroalign("tables", run, "--all", *option) == 0
+
+
+def test_scores_of_another_version_are_not_shown(lab: Laboratory, tmp_path: Path) -> None:
+    first = read_scores(lab.run / "scores.json")[0]
+    write_scores([replace(first, protocol="default@0")], tmp_path / "scores.json")
+    with pytest.raises(NeuroalignError, match=r"holds scores of default@0, and not of default@1"):
+        score_list(tmp_path, load_protocol())
 
 
 def test_tables_in_the_papers_shape(lab: Laboratory, capsys: pytest.CaptureFixture[str]) -> None:

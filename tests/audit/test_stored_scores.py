@@ -104,6 +104,9 @@ def test_another_protocol_is_audited_anew_while_the_recordings_are_there(
     assert "Audit of the split: passed" in plain(capsys.readouterr().out)
     audit = read_audit(audit_file(run, protocol))
     assert (audit.protocol, audit.verdict, audit.not_audited) == ("quick@1", "passed", "")
+    assert not known_audit(run, protocol).not_audited
+    other = protocol.model_copy(update={"ties": "last"})  # of the same name and version
+    assert "found under" in known_audit(run, other).not_audited
     assert not any("audited" in s.note for s in read_scores(scores_file(run, protocol)))
 
 
