@@ -117,10 +117,15 @@ def test_each_protocol_has_an_audit_of_its_own(run: Path) -> None:
     doubt = Finding("shared-concepts", "refusal", "eeg", "x", 1, 1, "y", "z")
     refused_audit = make_audit("run", [doubt], RULES, audit.protocol)
     write_audit(refused_audit.accept(["shared-concepts"]), audit_file(run, protocol))
-    assert audit_files(run) == [run / "audit.json", run / "audits" / "mine-zero-shot.json"]
+    assert audit_files(run) == [run / "audit.json", run / "audits" / "mine--zero-shot.json"]
     contents = read_contents(run)
     assert "scored by mine/zero-shot@1" in accepted_banner(contents)
     assert audit_section(contents).count("searched for leaks") == 2
+
+
+def test_a_protocol_of_other_modalities_is_not_audited_for(lab: Laboratory) -> None:
+    with pytest.raises(NeuroalignError, match=r"nsd/300-way@1 is for fmri recordings; .* has eeg"):
+        audit_run(lab.root / "data" / "eeg", load_protocol("nsd/300-way"))
 
 
 def test_a_report_says_that_the_split_passed(lab: Laboratory) -> None:

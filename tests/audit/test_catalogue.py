@@ -16,6 +16,7 @@ from poison import CATEGORIES, PEOPLE, RUNS, STANDARDISED, World, clean_world
 
 from neuroalign.audit import RULES, Audit, audit_run
 from neuroalign.audit.material import open_material
+from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.protocols import ConceptRule, Protocol, load_protocol
 from neuroalign.images.pictures import pictures_from_folder, shipped_pictures
 from neuroalign.recordings import Recordings, Step
@@ -407,7 +408,8 @@ def test_concepts_may_be_shared_unless_the_protocol_is_zero_shot(tmp_path: Path)
     assert serious(recipe, zero_shot(leave_out=CATEGORIES)) == set()
     assert serious(recipe, zero_shot(leave_out=[c.upper() for c in CATEGORIES])) == set()
     meg_only = zero_shot().model_copy(update={"modalities": ("meg",)})
-    assert serious(recipe, meg_only) == set()
+    with pytest.raises(NeuroalignError, match="is for meg recordings"):
+        audit_run(recipe, meg_only)
     write_split(Recordings(tmp_path / "eeg"), tmp_path / "new", by="concept", test=["food"])
     recipe.write_text(recipe.read_text().replace("recordings: eeg", "recordings: new"))
     assert serious(recipe, zero_shot()) == set()

@@ -49,9 +49,16 @@ def audit_run(path: str | Path, protocol: Protocol | None = None) -> Audit:
     Raises
     ------
     NeuroalignError
-        The path is none of these, or a part of it cannot be read.
+        The path is none of these, a part of it cannot be read, or it has nothing that the protocol
+        scores.
     """
     material = open_material(path)
+    scored = protocol.modalities if protocol else ()
+    if protocol and scored and not set(scored) & set(material.trials):
+        raise NeuroalignError(
+            f"The protocol {protocol.label} is for {', '.join(scored)} recordings; {path} has "
+            f"{', '.join(material.trials)}. `neuroalign protocols` lists others."
+        )
     said: list[Finding | Skipped] = [s for _, rule in _RULES for s in rule(material)]
     said += sides.shared_concepts(material, protocol)
     return make_audit(material.subject, said, RULES, protocol.label if protocol else "")
