@@ -118,7 +118,9 @@ def test_training_trials_with_test_pictures_are_left_out_and_counted() -> None:
     new = regroup(table, "run", test=["sub_a_ses-1_run-1"])  # b saw the same four pictures
     assert new.left_out["subject"].tolist() == ["b"] * 4
     assert len(new.trials) == len(table) - 4
-    with pytest.raises(NeuroalignError, match=r"which may not lie on both sides\. Split by picture"):
+    with pytest.raises(
+        NeuroalignError, match=r"which may not lie on both sides\. Split by picture"
+    ):
         regroup(table, "person", test=["b"])
 
 

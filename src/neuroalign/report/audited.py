@@ -56,7 +56,9 @@ def _one_audit(audit: Audit) -> str:
     rows = [(s.rule, s.where, s.reason) for s in audit.skipped]
     looked = len(set(audit.rules) - {s.rule for s in audit.skipped})
     if audit.not_audited:
-        opening = f"Scored{_by(audit)} without an audit: {escape(audit.not_audited.removesuffix('.'))}."
+        opening = (
+            f"Scored{_by(audit)} without an audit: {escape(audit.not_audited.removesuffix('.'))}."
+        )
     else:
         opening = (
             f"Before anything was scored{_by(audit)}, the split was searched for leaks and "
