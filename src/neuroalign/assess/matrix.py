@@ -285,7 +285,7 @@ def _between_people(
             m: replace(
                 v,
                 clusters=keys[owner == person][v.positions],
-                gallery=v.gallery and GalleryValues(v.gallery.values, keys[owner != person]),
+                gallery=v.gallery and _among_all(v.gallery, keys[owner != person]),
             )
             for m, v in found.items()
         }
@@ -301,6 +301,12 @@ def _between_people(
             basis = SAME_CLASS if by_class else SAME_PICTURE
             return values, basis if metric == _METRICS[0] else GEOMETRY
     raise NeuroalignError("people share neither a picture nor a class")
+
+
+def _among_all(gallery: GalleryValues, keys: npt.NDArray[Any]) -> GalleryValues:
+    """Name the units of candidates as they are named among all people's."""
+    _, first, unit = np.unique(gallery.clusters, return_index=True, return_inverse=True)
+    return replace(gallery, clusters=keys[first][unit])
 
 
 def _pictured(judge: Embeddings, items: pd.DataFrame) -> Embeddings | None:

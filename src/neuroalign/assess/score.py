@@ -22,6 +22,7 @@ from neuroalign.evaluation.attainable import Ceiling
 from neuroalign.evaluation.bootstrap import Interval
 from neuroalign.evaluation.correction import corrected
 from neuroalign.evaluation.differences import compare, difference_p_value
+from neuroalign.evaluation.left_out import FIXED
 from neuroalign.evaluation.normalised import normalise_conversion
 from neuroalign.evaluation.pairs import Cosines
 from neuroalign.evaluation.per_query import QueryValues, ratio_interval
@@ -136,7 +137,9 @@ def _difference(
                 n_gallery=a.n_gallery,
                 items=step.items,
                 simulated=stored.simulated,
-                note="paired difference on the same queries",
+                note="; ".join(
+                    ["paired difference on the same queries"] + [FIXED] * a.candidates_fixed
+                ),
                 p=difference_p_value(a, b, n_boot=protocol.intervals.draws, seed=stored.seed),
             )
         )

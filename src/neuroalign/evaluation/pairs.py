@@ -71,6 +71,10 @@ class PairScores(ABC):
     def among(self, columns: Positions) -> PairScores:
         """Keep some candidates."""
 
+    @abstractmethod
+    def asking(self, rows: Positions) -> PairScores:
+        """Keep some queries."""
+
     def blocks(self, width: int = 1, block_bytes: int | None = None) -> Iterator[Block]:
         """Yield blocks of queries that fit in memory.
 
@@ -148,6 +152,10 @@ class Cosines(PairScores):
         """See `PairScores`."""
         return Cosines(self._queries, self._gallery[columns])
 
+    def asking(self, rows: Positions) -> Cosines:
+        """See `PairScores`."""
+        return Cosines(self._queries[rows], self._gallery)
+
 
 class Matrix(PairScores):
     """Scores that are given: log-likelihoods, decision values, similarities.
@@ -202,6 +210,10 @@ class Matrix(PairScores):
     def among(self, columns: Positions) -> Matrix:
         """See `PairScores`."""
         return Matrix(self._scores[:, columns])
+
+    def asking(self, rows: Positions) -> Matrix:
+        """See `PairScores`."""
+        return Matrix(self._scores[rows])
 
 
 def pair_scores(scores: PairScores | npt.ArrayLike) -> PairScores:

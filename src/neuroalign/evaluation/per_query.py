@@ -230,7 +230,8 @@ def joined(
     positions = [v.positions + i * n_queries for i, v in enumerate(values)]
     people = [np.full(len(v.values), s) if v.people is None else v.people for s, v in parts.items()]
     balance = [v.balance for v in values if v.balance is not None]
-    galleries = [v.gallery for v in values if v.gallery is not None]
+    fixed = [v for v in values if v.candidates_fixed]
+    galleries = [v.gallery for v in values if v.gallery is not None and not fixed]
     return replace(
         first,
         positions=np.concatenate(positions),
@@ -250,6 +251,8 @@ def joined(
         people=np.concatenate(people) if by_person or first.people is not None else None,
         level=None if first.level is None else float(np.mean([v.level for v in values])),
         strata=_numbered(positions)[:, None] if apart else None,
+        note=(fixed or values)[0].note,
+        candidates_fixed=bool(fixed),
     )
 
 

@@ -14,6 +14,7 @@ from neuroalign.errors import NeuroalignError
 from neuroalign.evaluation.asked import USUAL, Asked, Metric
 from neuroalign.evaluation.chance import chance_class_accuracy, chance_median_rank
 from neuroalign.evaluation.influence import GalleryInfluence
+from neuroalign.evaluation.left_out import representative, with_candidates
 from neuroalign.evaluation.metrics import class_accuracy
 from neuroalign.evaluation.pairs import Cosines, PairScores, pair_scores
 from neuroalign.evaluation.passes import Found, RankPass
@@ -102,6 +103,7 @@ def query_values(
     *,
     cluster: Sequence[str] | None = None,
     asked: Asked | None = None,
+    redraw: bool = True,
 ) -> dict[str, QueryValues]:
     """Score each query from the scores of all pairs; see `retrieval_values`.
 
@@ -111,6 +113,8 @@ def query_values(
         Higher is better.
     queries, gallery : pandas.DataFrame
         The items: columns `stimulus` and `label`.
+    redraw : bool
+        Whether to say what drawing again would change of recordings that are candidates by class.
     """
     asked = asked or Asked()
     n_queries, n_gallery = len(queries), len(gallery)
@@ -205,7 +209,25 @@ def query_values(
             "No metric can be computed: queries and candidates share neither a picture nor a "
             "class, and no picture embeddings were given to compare them by."
         )
-    return {m: found.metrics[m] for m in asked.metrics if m in found.metrics}
+    metrics: dict[str, QueryValues] = {
+        m: found.metrics[m] for m in asked.metrics if m in found.metrics
+    }
+    if not redraw or not sampled or classes is None or queries["subject"].isna().all():
+        return metrics
+    # A choice of k drawn anew would change by its own draws; the others can be had again.
+    drawn = {"two_way_embedding", "k_way_resampled"}
+    rest = tuple(m for m in asked.metrics if m in metrics and m not in drawn)
+    rows = representative(pairs, classes[0])
+    asking, few = pairs.asking(rows), queries.iloc[rows]
+
+    def again(kept: Codes) -> dict[str, QueryValues]:
+        part, fewer = asking.among(kept), gallery.iloc[kept]
+        of = replace(asked, metrics=rest)
+        scored = query_values(part, few, fewer, pictures, asked=of, redraw=False)
+        return {m: replace(v, positions=rows[v.positions]) for m, v in scored.items()}
+
+    units = unit_keys(gallery, None)
+    return with_candidates(metrics, again if rest else None, units, classes[1])
 
 
 def _first_retrieved(
