@@ -12,9 +12,11 @@ from scipy.stats import t as student
 from neuroalign.evaluation.asked import Asked
 from neuroalign.evaluation.bootstrap import Interval
 from neuroalign.evaluation.differences import compare, difference_p_value
+from neuroalign.evaluation.pairs import pair_scores
 from neuroalign.evaluation.per_query import GalleryValues, QueryValues
 from neuroalign.evaluation.queries import query_values
 from neuroalign.evaluation.spread import spread_of
+from neuroalign.evaluation.tasks import values_by_person
 
 PICTURES, PEOPLE = 20, 4
 
@@ -167,3 +169,33 @@ def test_medians_of_few_people_hold_the_median_of_all(apart):
 def test_of_one_person_alone_a_median_says_nothing_of_others():
     values = replace(of_people(ranks(np.random.default_rng(5), 1), level=50.0), n_gallery=100)
     assert values.interval() == replace(values, people=None).interval()
+
+
+@pytest.mark.parametrize("asking", [1, 3])
+@pytest.mark.parametrize("answering", [0, 1, 3])
+@pytest.mark.parametrize("people", ["pooled", "separate"])
+def test_people_who_are_held_fixed_are_named(asking, answering, people):
+    rng = np.random.default_rng(6)
+    shown = [f"p{i}" for i in range(8)]
+
+    def of(n: int) -> pd.DataFrame:
+        whose = np.repeat([f"s{i}" for i in range(n)], 8).astype(object) if n else [None] * 8
+        return pd.DataFrame({"stimulus": shown * max(n, 1), "label": None, "subject": whose})
+
+    queries, gallery = of(asking), of(answering)
+    found = values_by_person(
+        pair_scores(rng.normal(size=(len(queries), len(gallery)))),
+        queries,
+        gallery,
+        asked=Asked(metrics=("two_way_embedding",), by_person=True),
+        people=people,
+    )["all"]["two_way_embedding"]
+    level = asking if asking > 1 or people == "pooled" else answering
+    if level < 2:
+        wanted = "people held fixed in the interval"
+    elif answering:
+        wanted = "people of one side held fixed in the interval"
+    else:
+        wanted = ""
+    assert found.note == wanted
+    assert found.interval().n_people == (level if level > 1 else 0)

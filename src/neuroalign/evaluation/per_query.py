@@ -229,6 +229,8 @@ def joined(
     first = values[0]
     positions = [v.positions + i * n_queries for i, v in enumerate(values)]
     people = [np.full(len(v.values), s) if v.people is None else v.people for s, v in parts.items()]
+    if first.people is not None and len(np.unique(np.concatenate(people))) < 2:
+        people = [np.full(len(v.values), s) for s, v in parts.items()]  # those of the other side
     balance = [v.balance for v in values if v.balance is not None]
     fixed = [v for v in values if v.candidates_fixed]
     galleries = [v.gallery for v in values if v.gallery is not None and not fixed]
@@ -254,6 +256,24 @@ def joined(
         note=(fixed or values)[0].note,
         candidates_fixed=bool(fixed),
     )
+
+
+def people_noted(values: QueryValues, *, both_sides: bool) -> QueryValues:
+    """Say which people are held fixed by an interval that was to allow for other people.
+
+    Parameters
+    ----------
+    values : QueryValues
+    both_sides : bool
+        Whether queries and candidates are people's.
+    """
+    if values.people is None or len(np.unique(values.people)) < 2:
+        fixed = "people held fixed in the interval"
+    elif both_sides:
+        fixed = "people of one side held fixed in the interval"
+    else:
+        return values
+    return replace(values, note="; ".join(filter(None, [values.note, fixed])))
 
 
 def _numbered(parts: Sequence[npt.NDArray[Any]]) -> Codes:

@@ -16,6 +16,7 @@ from neuroalign.evaluation.attainable import Ceiling, beside_ceiling
 from neuroalign.evaluation.confirmation import confirm_chance
 from neuroalign.evaluation.own_galleries import alike, askers, own_galleries, part_of
 from neuroalign.evaluation.pairs import Cosines, Matrix, PairScores
+from neuroalign.evaluation.per_query import people_noted
 from neuroalign.evaluation.queries import (
     Asked,
     QueryValues,
@@ -243,6 +244,9 @@ def values_by_person(
             s: {m: v.among(whose == s) for m, v in found.items()}
             for s in queries["subject"].dropna().astype(str).unique()
         }
+    if asked and asked.by_person:
+        both = bool(asking and gallery["subject"].notna().any())
+        found = {m: people_noted(v, both_sides=both) for m, v in found.items()}
     return {"all": found} | own
 
 
