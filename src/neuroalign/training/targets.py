@@ -49,11 +49,8 @@ class Targets:
                 f"{where}: {int(rows.isna().sum())} trial(s) show {len(bad)} picture(s) or "
                 f"class(es) without an embedding (such as {names}). Check that the picture set of "
                 "the recipe is the one that was shown, and that its names match the trial table"
-                + (
-                    f": it has names such as {next(iter(self.by_stimulus))}."
-                    if self.by_stimulus
-                    else "."
-                )
+                + "".join(f": it has names such as {name}" for name in self.by_stimulus.index[:1])
+                + "."
             )
         return rows.to_numpy(np.int64)
 
